@@ -1,0 +1,8 @@
+//! Local inter-process communication on Linux.
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("osps-ipc is for 64-bit Linux");
+
+mod error;
+
+pub use error::{Error, Result};
