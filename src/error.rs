@@ -122,7 +122,9 @@ pub enum Error {
 
     /// The lock of a service is held, but the process recorded in it is proven dead: a child that was forked
     /// without `exec` has inherited it. End that child.
-    #[error("the lock of service {service:?} outlives its owner {owner}: a forked child of it still holds it")]
+    #[error(
+        "the lock of service {service:?} outlives its owner {owner}: a forked child of it still holds it"
+    )]
     LockInherited {
         /// The service.
         service: String,

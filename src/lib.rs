@@ -3,6 +3,9 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("osps-ipc is for 64-bit Linux");
 
+mod directory;
 mod error;
+mod sys;
 
+pub use directory::{Directory, Name};
 pub use error::{Error, Result};

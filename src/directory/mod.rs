@@ -1,0 +1,315 @@
+//! Directories that are safe to keep segments, pipes and services in.
+//!
+//! A [`Directory`] is opened once and checked: owned by the caller, closed to everybody else, and no symbolic
+//! link. Everything in it is then reached from its descriptor, so that renaming what lies above it changes
+//! nothing.
+
+use std::env;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::sys::file::{self, FileKind, FileStatus};
+
+mod name;
+
+pub use name::Name;
+
+/// The environment variable that names the runtime directory.
+const VARIABLE: &str = "OSPS_IPC_DIR";
+
+/// How often making the default runtime directory starts over when others remove it at the same time.
+const TRIES: u32 = 1000;
+
+/// An open directory of the caller's own.
+///
+/// It is checked when it is opened: it belongs to the effective user, has mode 0700 (nothing for group and
+/// others), and its path does not end in a symbolic link. The descriptor is close-on-exec.
+///
+/// # Examples
+/// ```no_run
+/// use osps_ipc::Directory;
+///
+/// let runtime = Directory::runtime()?;
+/// println!("services stand in {}", runtime.path().display());
+/// # Ok::<(), osps_ipc::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+    /// Made by this crate under a path of its own choice, so that whoever leaves last removes it.
+    is_default: bool,
+}
+
+impl Directory {
+    /// Opens the runtime directory, in which services stand, and makes it if it does not exist.
+    ///
+    /// It is `$OSPS_IPC_DIR`, else `$XDG_RUNTIME_DIR/osps-ipc`, else `/dev/shm/osps-ipc-UID`. As the XDG
+    /// specification asks, an `XDG_RUNTIME_DIR` that is not absolute is ignored; so is one that is not a
+    /// directory of the effective user (as after `su`), for what this user made there would be in the way of
+    /// its owner. A variable that is empty counts as not set.
+    ///
+    /// Programs find each other only if they agree on this directory: a service that was started with another
+    /// environment or as another user is not seen.
+    ///
+    /// # Errors
+    /// [`Error::BadDirectory`] if it is not safe to use, [`Error::Os`] if it cannot be made or opened.
+    pub fn runtime() -> Result<Directory> {
+        let (path, is_default) = runtime_path()?;
+        let mut tries = 0;
+        loop {
+            let opened = match Directory::open(&path) {
+                Err(error) if is_errno(&error, Errno::NOENT) => match Directory::create(&path) {
+                    Err(error) if is_errno(&error, Errno::EXIST) => Err(error),
+                    created => created,
+                },
+                opened => opened,
+            };
+            tries += 1;
+            match opened {
+                Ok(directory) => {
+                    return Ok(Directory {
+                        is_default,
+                        ..directory
+                    });
+                }
+                // Another has made it or removed it between our two looks.
+                Err(error)
+                    if tries < TRIES
+                        && (is_errno(&error, Errno::EXIST)
+                            || (is_errno(&error, Errno::NOENT) && parent_exists(&path))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Opens an existing directory.
+    ///
+    /// # Errors
+    /// [`Error::BadDirectory`] says what is wrong with it and how to mend that; [`Error::Os`] if there is none
+    /// or it cannot be opened.
+    pub fn open(path: impl AsRef<Path>) -> Result<Directory> {
+        let path = clean(path.as_ref())?;
+        match file::open_directory_path(&path) {
+            Ok(fd) => Directory::check(fd, path),
+            Err(errno) => Err(refusal(&path, file::status_of_path(&path).ok(), errno)),
+        }
+    }
+
+    /// Makes a directory of mode 0700, whatever the umask. The directory above it must exist, it itself must not.
+    ///
+    /// # Errors
+    /// [`Error::Os`] if it cannot be made.
+    pub fn create(path: impl AsRef<Path>) -> Result<Directory> {
+        let path = clean(path.as_ref())?;
+        let fd = file::create_directory_path(&path).map_err(Error::os("create", &path))?;
+        Directory::check(fd, path)
+    }
+
+    /// Opens the directory of this name in this one, and makes it if it does not exist.
+    ///
+    /// # Errors
+    /// As [`Directory::open`] and [`Directory::create`].
+    pub fn subdirectory(&self, name: &Name) -> Result<Directory> {
+        match self.create_at(name.as_str()) {
+            Err(error) if is_errno(&error, Errno::EXIST) => self.open_at(name.as_str()),
+            created => created,
+        }
+    }
+
+    /// The path under which it was opened, made absolute; for messages. It is not followed when it is renamed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A second handle to the same directory.
+    ///
+    /// # Errors
+    /// [`Error::Os`] if there are no descriptors left.
+    pub fn try_clone(&self) -> Result<Directory> {
+        let fd = self.fd.try_clone().map_err(|source| Error::Os {
+            doing: "open again",
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(Directory {
+            fd,
+            path: self.path.clone(),
+            is_default: self.is_default,
+        })
+    }
+
+    /// Opens a directory in this one by a name that may be the crate's own, such as `.tmp`.
+    pub(crate) fn open_at(&self, name: &str) -> Result<Directory> {
+        let path = self.path.join(name);
+        match file::open_directory_at(&self.fd, name) {
+            Ok(fd) => Directory::check(fd, path),
+            Err(errno) => Err(refusal(&path, file::status_at(&self.fd, name).ok(), errno)),
+        }
+    }
+
+    /// Makes a directory in this one.
+    pub(crate) fn create_at(&self, name: &str) -> Result<Directory> {
+        let path = self.path.join(name);
+        let fd = file::create_directory_at(&self.fd, name).map_err(Error::os("create", &path))?;
+        Directory::check(fd, path)
+    }
+
+    /// Whether it stands under a path of this crate's choice and is removed by whoever leaves last.
+    pub(crate) fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// Its device and inode.
+    pub(crate) fn identity(&self) -> Result<(u64, u64)> {
+        file::status(&self.fd)
+            .map(|status| status.identity)
+            .map_err(Error::os("look at", &self.path))
+    }
+
+    fn check(fd: OwnedFd, path: PathBuf) -> Result<Directory> {
+        let status = file::status(&fd).map_err(Error::os("look at", &path))?;
+        match fault(&path, &status, file::effective_uid()) {
+            Some(reason) => Err(Error::BadDirectory { path, reason }),
+            None => Ok(Directory {
+                fd,
+                path,
+                is_default: false,
+            }),
+        }
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Whether this is the operating system's error of that number.
+pub(crate) fn is_errno(error: &Error, errno: Errno) -> bool {
+    matches!(error, Error::Os { source, .. } if source.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// What is wrong with a directory, and how to mend it.
+fn fault(path: &Path, status: &FileStatus, uid: u32) -> Option<String> {
+    let shown = path.display();
+    if status.kind != FileKind::Directory {
+        Some("it is not a directory".to_owned())
+    } else if status.owner != uid {
+        Some(format!(
+            "it belongs to uid {}, and this process runs as uid {uid}; run both ends as one user, or set \
+             {VARIABLE} to a directory of uid {uid}",
+            status.owner
+        ))
+    } else if status.mode & 0o777 != 0o700 {
+        Some(format!(
+            "its mode is {:04o} and must be 0700, so that no other user can reach what is in it; run: chmod 0700 '{shown}'",
+            status.mode
+        ))
+    } else {
+        None
+    }
+}
+
+/// The error for a directory that could not be opened: what stands there may say more than the number does.
+fn refusal(path: &Path, status: Option<FileStatus>, errno: Errno) -> Error {
+    let reason = match (errno, status.map(|status| status.kind)) {
+        (Errno::NOTDIR | Errno::LOOP, Some(FileKind::Link)) => {
+            "it is a symbolic link, which is not followed; name the directory itself".to_owned()
+        }
+        (Errno::NOTDIR, Some(kind)) if kind != FileKind::Directory => {
+            "it is not a directory".to_owned()
+        }
+        (Errno::ACCESS, Some(_)) => {
+            match status.and_then(|status| fault(path, &status, file::effective_uid())) {
+                Some(reason) => reason,
+                None => return Error::os("open", path)(errno),
+            }
+        }
+        _ => return Error::os("open", path)(errno),
+    };
+    Error::BadDirectory {
+        path: path.to_owned(),
+        reason,
+    }
+}
+
+/// The absolute path without `.` and trailing slashes (a slash at the end would follow a link).
+fn clean(path: &Path) -> Result<PathBuf> {
+    let absolute = std::path::absolute(path).map_err(|source| Error::Os {
+        doing: "find",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(absolute
+        .components()
+        .filter(|component| *component != Component::CurDir)
+        .collect())
+}
+
+fn parent_exists(path: &Path) -> bool {
+    path.parent()
+        .is_some_and(|parent| file::status_of_path(parent).is_ok())
+}
+
+/// The path of the runtime directory, and whether it is of this crate's choice.
+fn runtime_path() -> Result<(PathBuf, bool)> {
+    if let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        return Ok((clean(Path::new(&path))?, false));
+    }
+    let uid = file::effective_uid();
+    if let Some(base) = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
+        && base.is_absolute()
+        && file::open_directory_path(&clean(&base)?)
+            .and_then(file::status)
+            .is_ok_and(|status| status.owner == uid)
+    {
+        return Ok((clean(&base.join("osps-ipc"))?, true));
+    }
+    Ok((PathBuf::from(format!("/dev/shm/osps-ipc-{uid}")), true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(mode: u32) -> FileStatus {
+        FileStatus {
+            identity: (1, 2),
+            kind: FileKind::Directory,
+            mode,
+            owner: 7,
+            links: 2,
+            len: 0,
+        }
+    }
+
+    #[test]
+    fn a_fault_says_what_is_wrong_and_how_to_mend_it() {
+        let path = Path::new("/x/y");
+        assert_eq!(fault(path, &status(0o700), 7), None);
+        assert_eq!(fault(path, &status(0o2700), 7), None);
+        for mode in [0o755, 0o710, 0o701, 0o600, 0o500, 0o777] {
+            let reason = fault(path, &status(mode), 7).unwrap();
+            assert!(reason.contains("chmod 0700 '/x/y'"), "{reason}");
+            assert!(reason.contains(&format!("{mode:04o}")), "{reason}");
+        }
+        let foreign = fault(path, &status(0o700), 8).unwrap();
+        assert!(
+            foreign.contains("uid 7") && foreign.contains("uid 8"),
+            "{foreign}"
+        );
+    }
+
+    #[test]
+    fn a_path_is_made_absolute_and_loses_what_would_follow_a_link() {
+        assert_eq!(clean(Path::new("/a/b/")).unwrap(), Path::new("/a/b"));
+        assert_eq!(clean(Path::new("/a/./b/.")).unwrap(), Path::new("/a/b"));
+        assert!(clean(Path::new("a")).unwrap().is_absolute());
+        assert!(clean(Path::new("")).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! The clocks, and the one type for "not later than".
+//!
+//! Everything above `sys` is given times as arguments; only here are clocks read.
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::error::Error;
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+#[inline]
+pub(crate) fn monotonic_ns() -> u64 {
+    read(ClockId::Monotonic)
+}
+
+/// `CLOCK_MONOTONIC` as of the last tick: up to some milliseconds behind, and several times cheaper.
+#[inline]
+pub(crate) fn coarse_ns() -> u64 {
+    read(ClockId::MonotonicCoarse)
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds: `CLOCK_MONOTONIC` with the time of suspends.
+#[inline]
+pub(crate) fn boottime_ns() -> u64 {
+    read(ClockId::Boottime)
+}
+
+/// `CLOCK_REALTIME` in nanoseconds since 1970; 0 for times before.
+#[inline]
+pub(crate) fn realtime_ns() -> u64 {
+    read(ClockId::Realtime)
+}
+
+#[inline]
+fn read(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    let secs = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos)
+}
+
+/// The point in time (on `CLOCK_MONOTONIC`) at which a wait ends, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline {
+    at: Option<u64>,
+    allowed: Duration,
+}
+
+impl Deadline {
+    /// The deadline `timeout` from now; a sum beyond the clock's range never comes.
+    pub(crate) fn after(timeout: Duration) -> Deadline {
+        let at = u64::try_from(timeout.as_nanos())
+            .ok()
+            .and_then(|nanos| monotonic_ns().checked_add(nanos));
+        Deadline {
+            at,
+            allowed: timeout,
+        }
+    }
+
+    /// The deadline that never comes.
+    pub(crate) const fn never() -> Deadline {
+        Deadline {
+            at: None,
+            allowed: Duration::MAX,
+        }
+    }
+
+    /// The deadline at this value of [`monotonic_ns`].
+    pub(crate) fn at_ns(at: u64) -> Deadline {
+        Deadline {
+            at: Some(at),
+            allowed: Duration::from_nanos(at.saturating_sub(monotonic_ns())),
+        }
+    }
+
+    /// This deadline as a value of [`monotonic_ns`]; `None` if it never comes.
+    pub(crate) const fn as_ns(self) -> Option<u64> {
+        self.at
+    }
+
+    /// The time that was allowed when this deadline was set.
+    pub(crate) const fn allowed(self) -> Duration {
+        self.allowed
+    }
+
+    /// The time left: zero once it has passed, `None` if it never comes.
+    pub(crate) fn remaining(self) -> Option<Duration> {
+        self.at
+            .map(|at| Duration::from_nanos(at.saturating_sub(monotonic_ns())))
+    }
+
+    /// Whether it has passed.
+    pub(crate) fn has_passed(self) -> bool {
+        self.at.is_some_and(|at| monotonic_ns() >= at)
+    }
+
+    /// The earlier of the two.
+    pub(crate) fn min(self, other: Deadline) -> Deadline {
+        match (self.at, other.at) {
+            (_, None) => self,
+            (None, Some(_)) => other,
+            (Some(a), Some(b)) => {
+                if a <= b {
+                    self
+                } else {
+                    other
+                }
+            }
+        }
+    }
+
+    /// The error to return when it has passed.
+    pub(crate) fn timed_out(self, waiting_for: impl Into<String>) -> Error {
+        Error::TimedOut {
+            waiting_for: waiting_for.into(),
+            after: self.allowed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_passes_and_says_what_was_allowed() {
+        let passed = Deadline::after(Duration::ZERO);
+        assert!(passed.has_passed());
+        assert_eq!(passed.remaining(), Some(Duration::ZERO));
+        let far = Deadline::after(Duration::from_secs(3600));
+        assert!(!far.has_passed());
+        assert!(far.remaining().unwrap() > Duration::from_secs(3500));
+        assert!(far.timed_out("a test").is_timeout());
+        assert_eq!(far.min(passed), passed);
+        assert_eq!(passed.min(Deadline::never()), passed);
+        assert_eq!(Deadline::never().min(passed), passed);
+    }
+
+    #[test]
+    fn a_timeout_beyond_the_clock_never_comes() {
+        let never = Deadline::after(Duration::MAX);
+        assert_eq!(never.as_ns(), None);
+        assert_eq!(never.remaining(), None);
+        assert!(!never.has_passed());
+        assert!(!Deadline::never().has_passed());
+    }
+
+    #[test]
+    fn the_clocks_agree_on_their_order() {
+        let coarse = coarse_ns();
+        let fine = monotonic_ns();
+        assert!(coarse <= fine);
+        assert!(boottime_ns() >= fine);
+        assert!(realtime_ns() > 1_600_000_000 * NANOS_PER_SEC);
+    }
+}
