@@ -5,6 +5,7 @@ compile_error!("osps-ipc is for 64-bit Linux");
 
 mod directory;
 mod error;
+pub mod request;
 mod sys;
 
 pub use directory::{Directory, Name};

@@ -1,0 +1,161 @@
+//! The request message.
+
+use super::VERSION;
+use super::error::DecodeError;
+use super::kind::RequestKind;
+use super::wire::{self, ASK, HAND_OVER, HandOver, field};
+
+/// How a request brings its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestForm {
+    /// The payload is the data, this many bytes.
+    Inline(u32),
+    /// The payload is a [`HandOver`], which says where the data lie.
+    HandOver,
+    /// No data: the client asks where requests of this kind shall go. The answer is a redirect, or done.
+    Ask,
+}
+
+/// The header of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestHeader {
+    /// Chosen by the client and never used twice in a session; 0 for a one-way message, which gets no reply.
+    pub id: u64,
+    /// What shall be done.
+    pub kind: RequestKind,
+    /// When the client stops waiting, in nanoseconds of `CLOCK_MONOTONIC`; 0 is never.
+    pub deadline: u64,
+    /// How the data come.
+    pub form: RequestForm,
+}
+
+impl RequestHeader {
+    /// The bytes that a header takes in a message.
+    pub const LENGTH: usize = 40;
+
+    /// How many bytes of payload follow the header.
+    pub const fn payload_length(&self) -> u32 {
+        match self.form {
+            RequestForm::Inline(length) => length,
+            RequestForm::HandOver => HandOver::LENGTH_FIELD,
+            RequestForm::Ask => 0,
+        }
+    }
+
+    /// The header as it stands in a message; [`decode`](Self::decode) gives it back unchanged.
+    pub fn encode(&self) -> [u8; RequestHeader::LENGTH] {
+        let flags = match self.form {
+            RequestForm::Inline(_) => 0,
+            RequestForm::HandOver => HAND_OVER,
+            RequestForm::Ask => ASK,
+        };
+        let mut bytes = [0; RequestHeader::LENGTH];
+        bytes[0..2].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[2..4].copy_from_slice(&flags.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.payload_length().to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.id.to_le_bytes());
+        bytes[16..32].copy_from_slice(self.kind.as_bytes());
+        bytes[32..40].copy_from_slice(&self.deadline.to_le_bytes());
+        bytes
+    }
+
+    /// Reads and checks the header that a message begins with, and leaves aside what follows it: for who copies
+    /// the payload elsewhere. The payload's length is still to be compared with
+    /// [`payload_length`](Self::payload_length), and a hand-over to be decoded.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with the header.
+    #[inline]
+    pub fn decode(message: &[u8]) -> Result<RequestHeader, DecodeError> {
+        RequestHeader::split(message).map(|(header, _)| header)
+    }
+
+    #[inline]
+    fn split(message: &[u8]) -> Result<(RequestHeader, &[u8]), DecodeError> {
+        let wire::Opened {
+            header: bytes,
+            flags,
+            length,
+            rest,
+        } = wire::open::<{ RequestHeader::LENGTH }>(message)?;
+        if flags & !(HAND_OVER | ASK) != 0 || flags == HAND_OVER | ASK {
+            return Err(DecodeError::Flags { found: flags });
+        }
+        let kind = RequestKind::from_bytes(field(bytes, 16)).map_err(DecodeError::Kind)?;
+        let form = match flags {
+            HAND_OVER => {
+                HandOver::check_length(length)?;
+                RequestForm::HandOver
+            }
+            ASK if length != 0 => return Err(DecodeError::AskPayload { found: length }),
+            ASK => RequestForm::Ask,
+            _ => RequestForm::Inline(length),
+        };
+        let header = RequestHeader {
+            id: u64::from_le_bytes(field(bytes, 8)),
+            kind,
+            deadline: u64::from_le_bytes(field(bytes, 32)),
+            form,
+        };
+        Ok((header, rest))
+    }
+}
+
+/// A whole request, checked; borrows its payload from the bytes that it was decoded from.
+///
+/// # Examples
+///
+/// See [the module](super).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestView<'a> {
+    header: RequestHeader,
+    payload: &'a [u8],
+}
+
+/// Where the data of a request are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestBody<'a> {
+    /// Here.
+    Inline(&'a [u8]),
+    /// In a hand-over segment.
+    HandOver(HandOver),
+    /// Nowhere: the request is a question where requests of its kind shall go.
+    Ask,
+}
+
+impl<'a> RequestView<'a> {
+    /// Checks a message that must be exactly one request.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, in the order of [the module's list](super#order-of-the-checks).
+    #[inline]
+    pub fn decode(message: &'a [u8]) -> Result<RequestView<'a>, DecodeError> {
+        let (header, payload) = RequestHeader::split(message)?;
+        wire::check_length(RequestHeader::LENGTH, header.payload_length(), payload)?;
+        if header.form == RequestForm::HandOver {
+            HandOver::check(payload)?;
+        }
+        Ok(RequestView { header, payload })
+    }
+
+    /// The header.
+    pub fn header(&self) -> RequestHeader {
+        self.header
+    }
+
+    /// Everything behind the header: the data, or the bytes that describe a hand-over.
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Where the data are.
+    pub fn body(&self) -> RequestBody<'a> {
+        match self.header.form {
+            RequestForm::Inline(_) => RequestBody::Inline(self.payload),
+            RequestForm::HandOver => RequestBody::HandOver(HandOver::read(self.payload)),
+            RequestForm::Ask => RequestBody::Ask,
+        }
+    }
+}
