@@ -1,0 +1,312 @@
+//! Waiting for descriptors, until a deadline and no longer.
+//!
+//! A wait never ends early as if its deadline had passed, a signal does not change its length, and it is not
+//! rounded up to milliseconds. rustix calls `epoll_pwait` with rounded milliseconds unless its feature
+//! `linux_5_11` is on, and `epoll_pwait2` without a way back if it is on. So a wait goes here in two legs: whole
+//! milliseconds, rounded down, by `epoll_wait`; the rest by `ppoll` on the epoll descriptor, which takes
+//! nanoseconds on every kernel. A wait that ends by an event, the common case, costs one system call.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, Result};
+
+use crate::sys::clock::Deadline;
+
+/// The longest single leg of a wait: a timeout in milliseconds must fit in an `int`.
+const LONGEST_LEG: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What to be told of about a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interest(EventFlags);
+
+impl Interest {
+    /// There is something to read, told for as long as there is. Right for the `O_RDWR` end of a FIFO, a pidfd,
+    /// an inotify descriptor, and another epoll.
+    pub(crate) const READ: Interest = Interest(EventFlags::IN);
+    /// The reader of a write end has died, told once for each death; also at once if there is none when the end
+    /// is added. A new reader heals the end, and its death is told again.
+    pub(crate) const DEATH: Interest = Interest(EventFlags::ERR.union(EventFlags::ET));
+    /// [`DEATH`](Self::DEATH), and that there is room to write again, told once for each time. Adding it or
+    /// changing to it tells of the room that is there already.
+    pub(crate) const ROOM_OR_DEATH: Interest =
+        Interest(EventFlags::OUT.union(EventFlags::ERR).union(EventFlags::ET));
+}
+
+/// One descriptor that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    /// The number under which it was added.
+    pub(crate) token: u64,
+    flags: EventFlags,
+}
+
+impl Ready {
+    /// There is something to read.
+    pub(crate) fn is_readable(self) -> bool {
+        self.flags.contains(EventFlags::IN)
+    }
+
+    /// There is room to write.
+    pub(crate) fn is_writable(self) -> bool {
+        self.flags.contains(EventFlags::OUT)
+    }
+
+    /// A write end has no reader, or the descriptor is otherwise dead.
+    pub(crate) fn is_dead(self) -> bool {
+        self.flags.intersects(EventFlags::ERR | EventFlags::HUP)
+    }
+}
+
+/// The buffer of a wait: what was ready when the last one ended.
+pub(crate) struct Events {
+    buffer: Vec<epoll::Event>,
+}
+
+impl Events {
+    /// A buffer for at most `capacity` events (at least one) of one wait.
+    pub(crate) fn with_capacity(capacity: usize) -> Events {
+        Events {
+            buffer: Vec::with_capacity(capacity.max(1)),
+        }
+    }
+
+    /// What was ready.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
+        self.buffer.iter().map(|event| Ready {
+            token: event.data.u64(),
+            flags: event.flags,
+        })
+    }
+
+    /// How many were ready.
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether nothing was ready.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// A set of descriptors that the kernel keeps the ready ones of.
+///
+/// Its own descriptor is readable when one of them is ready, and never shows a hang-up.
+#[derive(Debug)]
+pub(crate) struct Epoll {
+    fd: OwnedFd,
+}
+
+impl Epoll {
+    /// An empty set, close-on-exec.
+    pub(crate) fn new() -> Result<Epoll> {
+        epoll::create(CreateFlags::CLOEXEC).map(|fd| Epoll { fd })
+    }
+
+    /// Adds a descriptor. Closing its last copy takes it out again.
+    pub(crate) fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> Result<()> {
+        epoll::add(&self.fd, fd, EventData::new_u64(token), interest.0)
+    }
+
+    /// Changes what is told about a descriptor; what holds already is told at the next wait, also where an edge
+    /// was consumed before.
+    pub(crate) fn modify(&self, fd: impl AsFd, token: u64, interest: Interest) -> Result<()> {
+        epoll::modify(&self.fd, fd, EventData::new_u64(token), interest.0)
+    }
+
+    /// Takes a descriptor out.
+    pub(crate) fn remove(&self, fd: impl AsFd) -> Result<()> {
+        epoll::delete(&self.fd, fd)
+    }
+
+    /// What is ready now, without waiting and without a look at the clock.
+    pub(crate) fn wait_not(&self, events: &mut Events) -> Result<usize> {
+        self.fetch(events, Some(Duration::ZERO))
+    }
+
+    /// Waits until at least one descriptor is ready, or the deadline has passed: then the result is 0.
+    pub(crate) fn wait(&self, events: &mut Events, deadline: Deadline) -> Result<usize> {
+        loop {
+            let left = deadline.remaining();
+            let count = match left.map(whole_milliseconds) {
+                None => self.fetch(events, None)?,
+                Some(Duration::ZERO) => {
+                    if left != Some(Duration::ZERO) {
+                        poll_once(&mut [PollFd::new(&self.fd, PollFlags::IN)], left)?;
+                    }
+                    self.fetch(events, Some(Duration::ZERO))?
+                }
+                leg => self.fetch(events, leg)?,
+            };
+            if count > 0 || left == Some(Duration::ZERO) {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// One `epoll_wait`; 0 when it timed out or a signal ended it. `timeout` is in whole milliseconds.
+    fn fetch(&self, events: &mut Events, timeout: Option<Duration>) -> Result<usize> {
+        events.buffer.clear();
+        let timeout = timeout.map(timespec);
+        let spare = rustix::buffer::spare_capacity(&mut events.buffer);
+        match epoll::wait(&self.fd, spare, timeout.as_ref()) {
+            Err(Errno::INTR) => Ok(0),
+            result => result,
+        }
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Waits for one descriptor; what it shows is empty if the deadline has passed first.
+///
+/// Errors and hang-ups are shown unasked, at every call for as long as they last.
+pub(crate) fn poll_one(fd: impl AsFd, flags: PollFlags, deadline: Deadline) -> Result<PollFlags> {
+    let mut fds = [PollFd::new(&fd, flags)];
+    loop {
+        let left = deadline.remaining();
+        if poll_once(&mut fds, left.map(|left| left.min(LONGEST_LEG)))? > 0
+            || left == Some(Duration::ZERO)
+        {
+            return Ok(fds.first().map_or(PollFlags::empty(), PollFd::revents));
+        }
+    }
+}
+
+/// One `ppoll`; 0 when it timed out or a signal ended it.
+fn poll_once(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize> {
+    match poll(fds, timeout.map(timespec).as_ref()) {
+        Err(Errno::INTR) => {
+            fds.iter_mut().for_each(PollFd::clear_revents);
+            Ok(0)
+        }
+        result => result,
+    }
+}
+
+/// The whole milliseconds in a time, for one leg of a wait.
+fn whole_milliseconds(time: Duration) -> Duration {
+    let leg = time.min(LONGEST_LEG);
+    leg - Duration::from_nanos(u64::from(leg.subsec_nanos() % 1_000_000))
+}
+
+/// `time` is at most [`LONGEST_LEG`], or less than a millisecond.
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        rustix::pipe::pipe_with(
+            rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn a_wait_lasts_its_time_to_well_below_a_millisecond() {
+        let epoll = Epoll::new().unwrap();
+        let (read, _write) = pipe();
+        epoll.add(&read, 1, Interest::READ).unwrap();
+        let mut events = Events::with_capacity(4);
+        for micros in [1, 150, 1_000, 1_400, 3_300] {
+            let wanted = Duration::from_micros(micros);
+            // The best of some, for the machine may be busy: a rounded wait would be late each time.
+            let mut best = Duration::MAX;
+            for _ in 0..20 {
+                let start = Instant::now();
+                assert_eq!(epoll.wait(&mut events, Deadline::after(wanted)), Ok(0));
+                let took = start.elapsed();
+                assert!(took >= wanted, "{took:?} for {wanted:?}");
+                best = best.min(took);
+                let start = Instant::now();
+                let flags = poll_one(&read, PollFlags::IN, Deadline::after(wanted)).unwrap();
+                assert!(flags.is_empty());
+                let took = start.elapsed();
+                assert!(took >= wanted, "{took:?} for {wanted:?}");
+                if best < wanted + Duration::from_micros(300) {
+                    break;
+                }
+            }
+            assert!(
+                best < wanted + Duration::from_micros(300),
+                "{best:?} for {wanted:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_ready_is_told_even_when_the_deadline_has_passed() {
+        let epoll = Epoll::new().unwrap();
+        let (read, write) = pipe();
+        epoll.add(&read, 77, Interest::READ).unwrap();
+        let mut events = Events::with_capacity(1);
+        let passed = Deadline::after(Duration::ZERO);
+        assert_eq!(epoll.wait(&mut events, passed), Ok(0));
+        assert!(events.is_empty());
+        std::fs::File::from(write.try_clone().unwrap())
+            .write_all(b"x")
+            .unwrap();
+        assert_eq!(epoll.wait(&mut events, passed), Ok(1));
+        let ready = events.iter().next().unwrap();
+        assert_eq!((ready.token, ready.is_readable()), (77, true));
+        assert!(!ready.is_dead() && !ready.is_writable());
+        assert_eq!(epoll.wait_not(&mut events), Ok(1));
+        assert_eq!(epoll.wait(&mut events, Deadline::never()), Ok(1));
+        epoll.remove(&read).unwrap();
+        assert_eq!(epoll.wait_not(&mut events), Ok(0));
+        assert_eq!(events.len(), 0);
+    }
+
+    #[test]
+    fn a_reader_that_dies_is_told_once_and_a_full_pipe_that_has_room_again_is_told() {
+        let epoll = Epoll::new().unwrap();
+        let (read, write) = pipe();
+        let mut events = Events::with_capacity(4);
+        epoll.add(&write, 5, Interest::DEATH).unwrap();
+        assert_eq!(epoll.wait_not(&mut events), Ok(0));
+        let page = [0; 4096];
+        while rustix::io::write(&write, &page).is_ok() {}
+        epoll.modify(&write, 5, Interest::ROOM_OR_DEATH).unwrap();
+        assert_eq!(epoll.wait_not(&mut events), Ok(0));
+        rustix::io::read(&read, &mut [0; 4096]).unwrap();
+        assert_eq!(epoll.wait_not(&mut events), Ok(1));
+        assert!(events.iter().all(|ready| ready.is_writable()));
+        assert_eq!(epoll.wait_not(&mut events), Ok(0));
+        drop(read);
+        assert_eq!(epoll.wait_not(&mut events), Ok(1));
+        assert!(events.iter().all(|ready| ready.is_dead()));
+        assert_eq!(epoll.wait_not(&mut events), Ok(0));
+    }
+
+    #[test]
+    fn a_leg_is_whole_milliseconds_and_fits() {
+        let ms = Duration::from_millis;
+        assert_eq!(whole_milliseconds(Duration::MAX), LONGEST_LEG);
+        assert_eq!(whole_milliseconds(Duration::from_nanos(999_999)), ms(0));
+        assert_eq!(whole_milliseconds(Duration::from_nanos(5_999_999)), ms(5));
+    }
+}
