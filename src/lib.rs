@@ -6,6 +6,7 @@ compile_error!("osps-ipc is for 64-bit Linux");
 mod directory;
 mod error;
 pub mod request;
+pub mod ring;
 mod sys;
 
 pub use directory::{Directory, Name};

@@ -1,0 +1,449 @@
+//! The index arithmetic and the memory orderings of a ring, and nothing else.
+//!
+//! One producer and one consumer share two words: `tail`, the count of bytes that were ever published, and
+//! `head`, the count of bytes that were ever freed. Both only grow (and wrap at 2⁶⁴), both are multiples of 8,
+//! and `tail - head` is at most the capacity, which is a power of two. A byte with index `i` lies at
+//! `i & (capacity - 1)`.
+//!
+//! ```text
+//!      head             next            published        reserved
+//! ───────┼────────────────┼─────────────────┼───────────────┼──────▶
+//!  free  │ read, not yet  │ published, not  │ being written │  free
+//!        │ freed          │ yet read        │               │
+//! ```
+//!
+//! `head` and `published` (the tail) are shared; `next` is the consumer's secret and `reserved` the producer's.
+//! A queue frees a record as soon as it has been copied out; a session's request ring frees it only when it has
+//! been answered, so that a successor of a dead server finds it again.
+//!
+//! Each side keeps a copy of the other's index and looks at the shared word only when the copy says that there
+//! is nothing to read, or no room. What it then reads is checked against what it knew before: an index that is
+//! misaligned, that went back, or that ran past the other one is [`Corrupt`], never clamped.
+//!
+//! Two pairs of orderings carry everything:
+//!
+//! * `SYNC(record)`: [`ProducerCursor::publish`] stores the tail with release; [`ConsumerCursor::readable`]
+//!   loads it with acquire. What the producer wrote before is seen by the consumer after.
+//! * `SYNC(room)`: [`ConsumerCursor::release`] stores the head with release; [`ProducerCursor::reserve`]
+//!   loads it with acquire. The consumer's reads are over before the producer writes over them.
+//!
+//! This file uses no memory and no other module than [`Corrupt`], so that a model checker can run it on
+//! words of its own (`tests/models`).
+
+use super::corrupt::Corrupt;
+
+/// A 64-bit word that two processes share, and the only operations on it that rings need.
+pub(crate) trait Word {
+    /// An atomic load that orders nothing.
+    fn load_relaxed(&self) -> u64;
+    /// An atomic load after which everything is seen that came before the release store it read from.
+    fn load_acquire(&self) -> u64;
+    /// An atomic store that orders nothing.
+    fn store_relaxed(&self, value: u64);
+    /// An atomic store that shows everything before it to who acquires it.
+    fn store_release(&self, value: u64);
+    /// Puts `new` in place of `current` (acquire and release), or gives back what stood there instead.
+    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64>;
+    /// A sequentially consistent fence between accesses to words of this sort.
+    fn fence();
+}
+
+impl Word for core::sync::atomic::AtomicU64 {
+    #[inline(always)]
+    fn load_relaxed(&self) -> u64 {
+        self.load(core::sync::atomic::Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn load_acquire(&self) -> u64 {
+        self.load(core::sync::atomic::Ordering::Acquire)
+    }
+
+    #[inline(always)]
+    fn store_relaxed(&self, value: u64) {
+        self.store(value, core::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn store_release(&self, value: u64) {
+        self.store(value, core::sync::atomic::Ordering::Release);
+    }
+
+    #[inline(always)]
+    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64> {
+        use core::sync::atomic::Ordering::{AcqRel, Acquire};
+        Self::compare_exchange(self, current, new, AcqRel, Acquire)
+    }
+
+    #[inline(always)]
+    fn fence() {
+        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// Why nothing was reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no room now; the consumer may make some.
+    Full,
+    /// The consumer wrote an index that cannot be.
+    Corrupt(Corrupt),
+}
+
+/// Whether `found` is a multiple of 8 at most `span` bytes after `from`.
+#[inline]
+fn within(found: u64, from: u64, span: u64) -> bool {
+    found.is_multiple_of(8) && found.wrapping_sub(from) <= span
+}
+
+/// The producer's side of the arithmetic.
+#[derive(Debug)]
+pub(crate) struct ProducerCursor {
+    capacity: u64,
+    /// Up to here the consumer may read.
+    published: u64,
+    /// Up to here records have been reserved. Invariant: `reserved - head <= capacity`.
+    reserved: u64,
+    /// The consumer's index as last seen.
+    head: u64,
+}
+
+impl ProducerCursor {
+    /// Takes up a ring of `capacity` bytes whose indices are `tail` and `head`: two zeros for a new one,
+    /// else what a predecessor left.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`] if no correct pair of users could have left these two.
+    pub(crate) fn resume(capacity: u64, tail: u64, head: u64) -> Result<Self, Corrupt> {
+        debug_assert!(capacity.is_power_of_two() && capacity >= 8);
+        if !head.is_multiple_of(8) {
+            return Err(Corrupt::Head {
+                found: head,
+                from: tail.wrapping_sub(capacity),
+                to: tail,
+            });
+        }
+        if !within(tail, head, capacity) {
+            return Err(Corrupt::Tail {
+                found: tail,
+                from: head,
+                to: head.wrapping_add(capacity),
+            });
+        }
+        Ok(Self {
+            capacity,
+            published: tail,
+            reserved: tail,
+            head,
+        })
+    }
+
+    /// Sets aside the next `len` bytes (a multiple of 8) and gives their index. The consumer does not see them
+    /// before [`publish`](Self::publish).
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Full`] if the consumer has not freed enough; nothing has changed then.
+    #[inline]
+    pub(crate) fn reserve<W: Word>(&mut self, len: u64, head: &W) -> Result<u64, Refused> {
+        debug_assert!(len > 0 && len.is_multiple_of(8));
+        if self.room() < len {
+            self.look(head).map_err(Refused::Corrupt)?;
+            if self.room() < len {
+                return Err(Refused::Full);
+            }
+        }
+        let at = self.reserved;
+        self.reserved = at.wrapping_add(len);
+        Ok(at)
+    }
+
+    /// Looks at the consumer's index now, and gives the room that there is: for a second look before a sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Head`] if the index went back, passed what was reserved, or is misaligned.
+    pub(crate) fn look<W: Word>(&mut self, head: &W) -> Result<u64, Corrupt> {
+        // SYNC(room): pairs with ConsumerCursor::release.
+        let found = head.load_acquire();
+        // The consumer cannot have freed what it cannot have seen: the bound is what was published.
+        if !within(found, self.head, self.published.wrapping_sub(self.head)) {
+            return Err(Corrupt::Head {
+                found,
+                from: self.head,
+                to: self.published,
+            });
+        }
+        self.head = found;
+        Ok(self.room())
+    }
+
+    /// Shows all that was reserved to the consumer. Whatever was to be written there must have been.
+    #[inline]
+    pub(crate) fn publish<W: Word>(&mut self, tail: &W) {
+        // SYNC(record): pairs with ConsumerCursor::readable.
+        tail.store_release(self.reserved);
+        self.published = self.reserved;
+    }
+
+    /// Gives back what was reserved and not published.
+    pub(crate) fn abandon(&mut self) {
+        self.reserved = self.published;
+    }
+
+    /// The bytes that were reserved and not published.
+    #[inline]
+    pub(crate) fn unpublished(&self) -> u64 {
+        self.reserved.wrapping_sub(self.published)
+    }
+
+    /// The bytes that could be reserved as far as this side knows without looking.
+    #[inline]
+    pub(crate) fn room(&self) -> u64 {
+        self.capacity - self.reserved.wrapping_sub(self.head)
+    }
+
+    /// Whether the `len` bytes at index `at`, once published, are still what this producer wrote there: neither
+    /// given back nor reserved anew since.
+    #[inline]
+    pub(crate) fn still_holds(&self, at: u64, len: u64) -> bool {
+        let age = self.reserved.wrapping_sub(at);
+        len <= age && age <= self.capacity
+    }
+
+    /// The index up to which everything is published.
+    pub(crate) fn tail(&self) -> u64 {
+        self.published
+    }
+
+    /// The consumer's index as last seen.
+    pub(crate) fn seen_head(&self) -> u64 {
+        self.head
+    }
+}
+
+/// The consumer's side of the arithmetic.
+#[derive(Debug)]
+pub(crate) struct ConsumerCursor {
+    capacity: u64,
+    /// Up to here the producer may write again.
+    head: u64,
+    /// Up to here this side has read. Invariants: `next - head <= tail - head <= capacity`.
+    next: u64,
+    /// The producer's index as last seen.
+    tail: u64,
+}
+
+impl ConsumerCursor {
+    /// Takes up a ring of `capacity` bytes whose indices are `head` and `tail`: two zeros for a new one, else
+    /// what a predecessor left. Reading starts again at `head`.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`] if no correct pair of users could have left these two.
+    pub(crate) fn resume(capacity: u64, head: u64, tail: u64) -> Result<Self, Corrupt> {
+        let ProducerCursor { .. } = ProducerCursor::resume(capacity, tail, head)?;
+        Ok(Self {
+            capacity,
+            head,
+            next: head,
+            tail,
+        })
+    }
+
+    /// The published bytes that were not read yet. Looks at the producer's index only when none are known of.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Tail`] if the index went back, is misaligned, or more than the capacity ahead.
+    #[inline]
+    pub(crate) fn readable<W: Word>(&mut self, tail: &W) -> Result<u64, Corrupt> {
+        match self.known() {
+            0 => self.look(tail),
+            known => Ok(known),
+        }
+    }
+
+    /// Looks at the producer's index now, and gives the published bytes that were not read yet: for a second
+    /// look before a sleep, and to take in a larger batch.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](Self::readable).
+    #[inline]
+    pub(crate) fn look<W: Word>(&mut self, tail: &W) -> Result<u64, Corrupt> {
+        // SYNC(record): pairs with ProducerCursor::publish.
+        let found = tail.load_acquire();
+        let to = self.head.wrapping_add(self.capacity);
+        if !within(found, self.tail, to.wrapping_sub(self.tail)) {
+            return Err(Corrupt::Tail {
+                found,
+                from: self.tail,
+                to,
+            });
+        }
+        self.tail = found;
+        Ok(self.known())
+    }
+
+    /// The published bytes that were not read yet, as far as this side knows without looking.
+    #[inline]
+    pub(crate) fn known(&self) -> u64 {
+        self.tail.wrapping_sub(self.next)
+    }
+
+    /// The index of the next byte to read.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Marks the next `len` bytes as read. They stay where they are until [`release`](Self::release).
+    #[inline]
+    pub(crate) fn advance(&mut self, len: u64) {
+        debug_assert!(len.is_multiple_of(8) && len <= self.known());
+        self.next = self.next.wrapping_add(len);
+    }
+
+    /// Lets the producer write over everything before the index `upto`, all of which was read.
+    #[inline]
+    pub(crate) fn release<W: Word>(&mut self, upto: u64, head: &W) {
+        debug_assert!(within(upto, self.head, self.next.wrapping_sub(self.head)));
+        // SYNC(room): pairs with ProducerCursor::look.
+        head.store_release(upto);
+        self.head = upto;
+    }
+
+    /// The bytes that were read and not yet freed.
+    #[inline]
+    pub(crate) fn unreleased(&self) -> u64 {
+        self.next.wrapping_sub(self.head)
+    }
+
+    /// The index up to which everything is freed.
+    pub(crate) fn head(&self) -> u64 {
+        self.head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::AtomicU64;
+
+    const CAPACITY: u64 = 64;
+
+    fn words(index: u64) -> (AtomicU64, AtomicU64) {
+        (AtomicU64::new(index), AtomicU64::new(index))
+    }
+
+    #[test]
+    fn a_reservation_is_refused_until_the_consumer_has_freed_enough() {
+        // Just before the indices wrap.
+        let start = u64::MAX - 39;
+        let (tail, head) = words(start);
+        let mut producer = ProducerCursor::resume(CAPACITY, start, start).unwrap();
+        let mut consumer = ConsumerCursor::resume(CAPACITY, start, start).unwrap();
+        assert_eq!(producer.reserve(40, &head), Ok(start));
+        assert_eq!(producer.reserve(24, &head), Ok(0));
+        assert_eq!(producer.reserve(8, &head), Err(Refused::Full));
+        assert_eq!(consumer.readable(&tail), Ok(0), "nothing is published yet");
+        producer.publish(&tail);
+        assert_eq!(consumer.readable(&tail), Ok(64));
+        consumer.advance(40);
+        assert_eq!(
+            producer.reserve(8, &head),
+            Err(Refused::Full),
+            "read is not freed"
+        );
+        consumer.release(consumer.next(), &head);
+        assert_eq!(producer.reserve(48, &head), Err(Refused::Full));
+        assert_eq!(producer.reserve(40, &head), Ok(24));
+        assert_eq!(consumer.readable(&tail), Ok(24));
+    }
+
+    #[test]
+    fn what_was_abandoned_is_never_seen() {
+        let (tail, head) = words(0);
+        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0).unwrap();
+        assert_eq!(producer.reserve(24, &head), Ok(0));
+        producer.publish(&tail);
+        assert_eq!(producer.reserve(40, &head), Ok(24));
+        assert_eq!(producer.unpublished(), 40);
+        producer.abandon();
+        assert_eq!((producer.unpublished(), producer.room()), (0, 40));
+        producer.publish(&tail);
+        assert_eq!(tail.load_relaxed(), 24);
+    }
+
+    #[test]
+    fn a_place_in_the_ring_is_ones_own_until_it_is_reserved_anew() {
+        let (tail, head) = words(0);
+        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0).unwrap();
+        assert!(!producer.still_holds(0, 24));
+        let at = producer.reserve(24, &head).unwrap();
+        let _ = producer.reserve(40, &head).unwrap();
+        producer.publish(&tail);
+        head.store_release(64);
+        assert!(producer.still_holds(at, 24), "freed, but not used again");
+        let _ = producer.reserve(8, &head).unwrap();
+        assert!(!producer.still_holds(at, 24));
+        assert!(!producer.still_holds(at.wrapping_sub(64), 24));
+        assert!(!producer.still_holds(72, 24), "not reserved at all");
+    }
+
+    #[test]
+    fn indices_that_no_correct_pair_leaves_are_corrupt() {
+        for (tail, head) in [(72, 0), (8, 16), (0, 8), (4, 0), (8, 4), (u64::MAX, 0)] {
+            assert!(
+                ProducerCursor::resume(CAPACITY, tail, head).is_err(),
+                "{tail} {head}"
+            );
+            assert!(
+                ConsumerCursor::resume(CAPACITY, head, tail).is_err(),
+                "{tail} {head}"
+            );
+        }
+        for (tail, head) in [(64, 0), (0, 0), (8, 8), (24, u64::MAX - 39)] {
+            assert!(
+                ProducerCursor::resume(CAPACITY, tail, head).is_ok(),
+                "{tail} {head}"
+            );
+            assert!(
+                ConsumerCursor::resume(CAPACITY, head, tail).is_ok(),
+                "{tail} {head}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_misaligned_went_back_or_ran_ahead_is_corrupt() {
+        for found in [4, 65, 8, u64::MAX - 7, 56, 104, u64::MAX] {
+            let head = AtomicU64::new(found);
+            let mut producer = ProducerCursor::resume(CAPACITY, 48, 16).unwrap();
+            let _ = producer.reserve(32, &head).unwrap();
+            let refused = Refused::Corrupt(Corrupt::Head {
+                found,
+                from: 16,
+                to: 48,
+            });
+            assert_eq!(producer.reserve(8, &head), Err(refused));
+        }
+    }
+
+    #[test]
+    fn a_tail_that_is_misaligned_went_back_or_ran_ahead_is_corrupt() {
+        for found in [4, 65, 40, 24, 88, u64::MAX - 7, u64::MAX] {
+            let tail = AtomicU64::new(found);
+            let mut consumer = ConsumerCursor::resume(CAPACITY, 16, 48).unwrap();
+            consumer.advance(32);
+            let corrupt = Corrupt::Tail {
+                found,
+                from: 48,
+                to: 80,
+            };
+            assert_eq!(consumer.readable(&tail), Err(corrupt));
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! A record's header: what stands before each payload in a ring.
+//!
+//! A record is three header words and the payload, padded with zeros to whole words. Words are little endian, and
+//! a record that meets the end of the ring goes on at its start.
+//!
+//! | word | bits | field |
+//! | --- | --- | --- |
+//! | 0 | 0..32 | length of the payload in bytes |
+//! | 0 | 32..48 | type; which ones are known is the user's affair |
+//! | 0 | 48..64 | flags; unknown ones are an error |
+//! | 1 | 0..64 | generation of the session |
+//! | 2 | 0..8 | state: 1 new, 2 started, 3 answered, 4 cancelled |
+//! | 2 | 8..32 | attempts: how often a started record was given to a handler; else 0 |
+//! | 2 | 32..64 | 0 |
+//!
+//! The producer writes the header before it publishes. Afterwards only the state word changes:
+//!
+//! ```text
+//!            server                    server
+//!    New ─────────────▶ Started{n+1} ─────────▶ Answered
+//!     │                  │        ▲
+//!     │ client           └────────┘ a successor
+//!     ▼
+//!  Cancelled
+//! ```
+//!
+//! The two ways out of `New` are compare-exchanges, so that exactly one of them wins.
+//!
+//! Like `cursor`, this file is pure, and a model checker runs it.
+
+use super::corrupt::Corrupt;
+use super::cursor::Word;
+
+/// The bytes of a record's header.
+pub(crate) const HEADER_LEN: u64 = 24;
+/// Where the state word stands in a record.
+pub(crate) const STATE_OFFSET: u64 = 16;
+/// The most attempts that are counted; there the count stays.
+pub(crate) const MAX_ATTEMPTS: u32 = 0x00ff_ffff;
+
+/// What has become of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Published, and nobody has touched it.
+    New,
+    /// Given to a handler.
+    Started {
+        /// How often, this time included.
+        attempts: u32,
+    },
+    /// Its final answer is published.
+    Answered,
+    /// Its client took it back before it was started.
+    Cancelled,
+}
+
+impl State {
+    /// The word that stands for this state.
+    #[inline]
+    pub(crate) const fn pack(self) -> u64 {
+        match self {
+            State::New => 1,
+            State::Started { attempts } => {
+                let counted = if attempts > MAX_ATTEMPTS {
+                    MAX_ATTEMPTS
+                } else {
+                    attempts
+                };
+                2 | (counted as u64) << 8
+            }
+            State::Answered => 3,
+            State::Cancelled => 4,
+        }
+    }
+
+    /// The state that a word stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::State`] for a word that [`pack`](Self::pack) does not give.
+    #[inline]
+    pub(crate) const fn unpack(word: u64) -> Result<Self, Corrupt> {
+        match word {
+            1 => Ok(State::New),
+            3 => Ok(State::Answered),
+            4 => Ok(State::Cancelled),
+            _ => {
+                let attempts = (word >> 8) & MAX_ATTEMPTS as u64;
+                if word & 0xff == 2 && word >> 32 == 0 && attempts > 0 {
+                    // It fits: it was masked to 24 bits.
+                    Ok(State::Started {
+                        attempts: attempts as u32,
+                    })
+                } else {
+                    Err(Corrupt::State(word))
+                }
+            }
+        }
+    }
+}
+
+/// What came of an attempt to start a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// It is this server's now, for the given number of attempts in all.
+    Started {
+        /// How often it was started, this time included.
+        attempts: u32,
+    },
+    /// Its client has taken it back: skip it.
+    Cancelled,
+    /// A predecessor has answered it: skip it.
+    Answered,
+}
+
+/// Starts the record with this state word, once more if a predecessor had: the server's step before the handler
+/// sees it.
+///
+/// # Errors
+///
+/// [`Corrupt::State`] if the word is illegal, or changed in a way that only a broken client can cause.
+#[inline]
+pub(crate) fn start<W: Word>(word: &W) -> Result<Start, Corrupt> {
+    let seen = word.load_relaxed();
+    let attempts = match State::unpack(seen)? {
+        State::New => 1,
+        State::Started { attempts } => attempts.saturating_add(1).min(MAX_ATTEMPTS),
+        State::Cancelled => return Ok(Start::Cancelled),
+        State::Answered => return Ok(Start::Answered),
+    };
+    // SYNC(start): pairs with the compare-exchange in cancel; one of the two finds the word changed.
+    match word.compare_exchange(seen, State::Started { attempts }.pack()) {
+        Ok(_) => Ok(Start::Started { attempts }),
+        // The client can have made one step only, and that from New: no second try is needed.
+        Err(now) if seen == State::New.pack() && now == State::Cancelled.pack() => {
+            Ok(Start::Cancelled)
+        }
+        Err(now) => Err(Corrupt::State(now)),
+    }
+}
+
+/// Marks the record with this state word as answered. Its final reply must have been published.
+#[inline]
+pub(crate) fn answer<W: Word>(word: &W) {
+    // SYNC(answered): pairs with the loads in cancel and in a successor's start. Nobody else writes a started
+    // record's word, so no exchange is needed.
+    word.store_release(State::Answered.pack());
+}
+
+/// What came of an attempt to cancel a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    /// No server will start it.
+    Cancelled,
+    /// Too late: a server has started it.
+    Started,
+    /// Too late: it was answered, or its place in the ring is used again.
+    Answered,
+}
+
+/// Takes back the record with this state word if no server has started it.
+///
+/// # Errors
+///
+/// [`Corrupt::State`] if the word is illegal.
+pub(crate) fn cancel<W: Word>(word: &W) -> Result<Cancel, Corrupt> {
+    match word.compare_exchange(State::New.pack(), State::Cancelled.pack()) {
+        Ok(_) => Ok(Cancel::Cancelled),
+        Err(now) => match State::unpack(now)? {
+            State::Started { .. } => Ok(Cancel::Started),
+            State::Answered => Ok(Cancel::Answered),
+            State::Cancelled => Ok(Cancel::Cancelled),
+            // The exchange would have succeeded.
+            State::New => Err(Corrupt::State(now)),
+        },
+    }
+}
+
+/// A record's header without its state word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// The payload's length in bytes.
+    pub(crate) length: u32,
+    /// The type.
+    pub(crate) kind: u16,
+    /// The flags.
+    pub(crate) flags: u16,
+    /// The session's generation.
+    pub(crate) generation: u64,
+}
+
+impl Header {
+    /// The first two words.
+    #[inline]
+    pub(crate) const fn pack(self) -> [u64; 2] {
+        let first = self.length as u64 | (self.kind as u64) << 32 | (self.flags as u64) << 48;
+        [first, self.generation]
+    }
+
+    /// The header that two words stand for; any two do.
+    #[inline]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "each field is shifted down to its width"
+    )]
+    pub(crate) const fn unpack(words: [u64; 2]) -> Self {
+        Self {
+            length: words[0] as u32,
+            kind: (words[0] >> 32) as u16,
+            flags: (words[0] >> 48) as u16,
+            generation: words[1],
+        }
+    }
+
+    /// The bytes that the record takes in the ring.
+    #[inline]
+    pub(crate) const fn record_len(self) -> u64 {
+        record_len(self.length as u64)
+    }
+}
+
+/// The bytes that a record with a payload of `len` bytes takes in the ring. `len` fits 32 bits.
+#[inline]
+pub(crate) const fn record_len(len: u64) -> u64 {
+    HEADER_LEN + len.next_multiple_of(8)
+}
+
+/// What a ring's user accepts in its records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accept {
+    /// The generation that every record must have.
+    pub(crate) generation: u64,
+    /// The least known type.
+    pub(crate) kind_min: u16,
+    /// The greatest known type.
+    pub(crate) kind_max: u16,
+    /// The known flags.
+    pub(crate) flags: u16,
+    /// The longest payload.
+    pub(crate) max_len: u32,
+}
+
+impl Accept {
+    /// Checks a header that a peer wrote, at the start of `available` published bytes. An accepted record lies
+    /// within them.
+    ///
+    /// # Errors
+    ///
+    /// The [`Corrupt`] that says what was wrong.
+    #[inline]
+    pub(crate) fn check(&self, header: Header, available: u64) -> Result<(), Corrupt> {
+        let good = header.record_len() <= available
+            && header.generation == self.generation
+            && header.kind >= self.kind_min
+            && header.kind <= self.kind_max
+            && header.flags & !self.flags == 0
+            && header.length <= self.max_len;
+        if good {
+            Ok(())
+        } else {
+            Err(self.complaint(header, available))
+        }
+    }
+
+    /// What is wrong with a header that [`check`](Self::check) has refused.
+    #[cold]
+    fn complaint(&self, header: Header, available: u64) -> Corrupt {
+        if header.generation != self.generation {
+            Corrupt::Generation {
+                found: header.generation,
+                expected: self.generation,
+            }
+        } else if header.kind < self.kind_min || header.kind > self.kind_max {
+            Corrupt::Kind(header.kind)
+        } else if header.flags & !self.flags != 0 {
+            Corrupt::Flags(header.flags)
+        } else if header.length > self.max_len {
+            Corrupt::TooLong {
+                len: header.length.into(),
+                max: self.max_len.into(),
+            }
+        } else {
+            Corrupt::Length {
+                needed: header.record_len(),
+                available,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::AtomicU64;
+
+    #[test]
+    fn every_state_comes_back_and_nothing_else_is_one() {
+        let states = [
+            State::New,
+            State::Started { attempts: 1 },
+            State::Started {
+                attempts: MAX_ATTEMPTS,
+            },
+            State::Answered,
+            State::Cancelled,
+        ];
+        for state in states {
+            assert_eq!(State::unpack(state.pack()), Ok(state));
+        }
+        for word in [
+            0,
+            2,
+            5,
+            0x101,
+            0x103,
+            0x104,
+            0xff,
+            1 << 32 | 1,
+            1 << 32 | 0x102,
+            u64::MAX,
+        ] {
+            assert_eq!(State::unpack(word), Err(Corrupt::State(word)));
+        }
+    }
+
+    #[test]
+    fn a_record_is_started_again_by_each_successor_up_to_the_greatest_count() {
+        let word = AtomicU64::new(State::New.pack());
+        assert_eq!(start(&word), Ok(Start::Started { attempts: 1 }));
+        assert_eq!(start(&word), Ok(Start::Started { attempts: 2 }));
+        assert_eq!(cancel(&word), Ok(Cancel::Started));
+        answer(&word);
+        assert_eq!(start(&word), Ok(Start::Answered));
+        assert_eq!(cancel(&word), Ok(Cancel::Answered));
+        let most = State::Started {
+            attempts: MAX_ATTEMPTS,
+        };
+        word.store_relaxed(most.pack());
+        assert_eq!(
+            start(&word),
+            Ok(Start::Started {
+                attempts: MAX_ATTEMPTS
+            })
+        );
+        assert_eq!(State::unpack(word.load_relaxed()), Ok(most));
+    }
+
+    #[test]
+    fn a_cancelled_record_is_not_started() {
+        let word = AtomicU64::new(State::New.pack());
+        assert_eq!(cancel(&word), Ok(Cancel::Cancelled));
+        assert_eq!(cancel(&word), Ok(Cancel::Cancelled));
+        assert_eq!(start(&word), Ok(Start::Cancelled));
+        word.store_relaxed(0);
+        assert_eq!(start(&word), Err(Corrupt::State(0)));
+        assert_eq!(cancel(&word), Err(Corrupt::State(0)));
+    }
+
+    #[test]
+    fn a_header_comes_back_from_its_words_in_the_documented_order() {
+        let header = Header {
+            length: 0x0403_0201,
+            kind: 0x0605,
+            flags: 0x0807,
+            generation: 9,
+        };
+        assert_eq!(header.pack()[0].to_le_bytes(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(Header::unpack(header.pack()), header);
+        assert_eq!([0, 1, 8, 9].map(record_len), [24, 32, 32, 40]);
+        assert_eq!(record_len(u32::MAX.into()), 24 + (1 << 32));
+    }
+
+    #[test]
+    fn a_header_is_refused_with_what_is_wrong_in_it() {
+        let accept = Accept {
+            generation: 7,
+            kind_min: 1,
+            kind_max: 2,
+            flags: 1,
+            max_len: 100,
+        };
+        let good = Header {
+            length: 100,
+            kind: 2,
+            flags: 1,
+            generation: 7,
+        };
+        assert_eq!(accept.check(good, 128), Ok(()));
+        let refused = [
+            (
+                good,
+                120,
+                Corrupt::Length {
+                    needed: 128,
+                    available: 120,
+                },
+            ),
+            (
+                Header {
+                    generation: 8,
+                    ..good
+                },
+                128,
+                Corrupt::Generation {
+                    found: 8,
+                    expected: 7,
+                },
+            ),
+            (Header { kind: 0, ..good }, 128, Corrupt::Kind(0)),
+            (Header { kind: 3, ..good }, 128, Corrupt::Kind(3)),
+            (Header { flags: 3, ..good }, 128, Corrupt::Flags(3)),
+            (
+                Header {
+                    length: 101,
+                    ..good
+                },
+                1024,
+                Corrupt::TooLong { len: 101, max: 100 },
+            ),
+        ];
+        for (header, available, why) in refused {
+            assert_eq!(accept.check(header, available), Err(why));
+            assert!(!why.to_string().is_empty());
+        }
+    }
+}
