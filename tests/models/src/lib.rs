@@ -1,0 +1,23 @@
+//! The ring's protocol under every order that the memory model allows, within loom's bounds.
+//!
+//! The arithmetic, the orderings and the sleep words are the crate's own files; the words they work on are
+//! loom's, with orderings that a test can weaken. Each model has twins that must fail: one with a weaker
+//! ordering or fence, or with a step left out or moved. A model that is blind cannot pass its twins.
+#![cfg(test)]
+#![allow(dead_code, reason = "what the models do not use of the included files")]
+
+#[path = "../../../src/ring/corrupt.rs"]
+mod corrupt;
+#[path = "../../../src/ring/cursor.rs"]
+mod cursor;
+#[path = "../../../src/ring/record.rs"]
+mod record;
+#[path = "../../../src/ring/sleep.rs"]
+mod sleep;
+
+mod cancel;
+mod hot;
+mod parts;
+mod queue;
+mod session;
+mod wake;
