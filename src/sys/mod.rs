@@ -1,7 +1,10 @@
 //! The only door to the operating system: every call of rustix and libc stands under this module.
 
 pub(crate) mod clock;
+pub(crate) mod copy;
 pub(crate) mod fifo;
 pub(crate) mod file;
+pub(crate) mod map;
 pub(crate) mod poll;
+pub(crate) mod ring_bytes;
 pub(crate) mod signal;

@@ -1,0 +1,137 @@
+//! A region whose length is a power of two, addressed by positions that run freely.
+
+use std::sync::atomic::AtomicU64;
+
+use super::copy;
+use super::map::{Region, WORD};
+
+/// The bytes of a ring. No position is out of bounds: all are taken modulo the capacity, and their lowest
+/// three bits are ignored, so that an access begins at a word.
+#[derive(Clone, Debug)]
+pub(crate) struct RingBytes {
+    /// Its length is a power of two, of at least a word.
+    region: Region,
+    /// The number of words less one.
+    mask: usize,
+}
+
+impl RingBytes {
+    /// `None` unless the region's length is a power of two of at least eight bytes.
+    pub(crate) fn new(region: Region) -> Option<RingBytes> {
+        let words = region.len() / WORD;
+        words.is_power_of_two().then(|| RingBytes {
+            region,
+            mask: words - 1,
+        })
+    }
+
+    /// The capacity in bytes.
+    #[inline]
+    pub(crate) fn capacity(&self) -> usize {
+        self.region.len()
+    }
+
+    /// The word in which the byte `position` lies.
+    #[inline]
+    pub(crate) fn word(&self, position: u64) -> &AtomicU64 {
+        &self.region.as_words()[self.index(position)]
+    }
+
+    /// Copies `bytes` in from `position` on, around the end where need be, and fills the last word up with
+    /// zeros. Bytes beyond the capacity overwrite the first ones, which is the caller's mistake.
+    #[inline]
+    pub(crate) fn write(&self, position: u64, bytes: &[u8]) {
+        debug_assert!(bytes.len() <= self.capacity());
+        let to = &self.region.as_words()[self.index(position)..];
+        if bytes.len() <= to.len() * WORD {
+            return copy::store(to, bytes);
+        }
+        let (mut now, mut later) = bytes.split_at(to.len() * WORD);
+        copy::store(to, now);
+        while !later.is_empty() {
+            (now, later) = later.split_at(later.len().min(self.capacity()));
+            copy::store(self.region.as_words(), now);
+        }
+    }
+
+    /// Copies bytes from `position` on out, around the end where need be.
+    #[inline]
+    pub(crate) fn read(&self, position: u64, into: &mut [u8]) {
+        debug_assert!(into.len() <= self.capacity());
+        let from = &self.region.as_words()[self.index(position)..];
+        if into.len() <= from.len() * WORD {
+            return copy::load(from, into);
+        }
+        let (now, mut later) = into.split_at_mut(from.len() * WORD);
+        copy::load(from, now);
+        while !later.is_empty() {
+            let (now, rest) = later.split_at_mut(later.len().min(self.capacity()));
+            copy::load(self.region.as_words(), now);
+            later = rest;
+        }
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "64-bit targets only")]
+    fn index(&self, position: u64) -> usize {
+        (position as usize / WORD) & self.mask
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::map::Map;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    fn ring(len: usize) -> RingBytes {
+        RingBytes::new(Arc::new(Map::on_heap(len)).whole()).expect("a power of two")
+    }
+
+    #[test]
+    fn only_a_power_of_two_makes_a_ring() {
+        let map = Arc::new(Map::on_heap(64));
+        for len in [0, 24, 40, 48, 56] {
+            assert!(
+                RingBytes::new(map.region(0, len).unwrap()).is_none(),
+                "{len}"
+            );
+        }
+        for len in [8, 16, 32, 64] {
+            assert_eq!(
+                RingBytes::new(map.region(0, len).unwrap())
+                    .unwrap()
+                    .capacity(),
+                len
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_at_every_position_and_length() {
+        let ring = ring(64);
+        let bytes: Vec<u8> = (1..=64).collect();
+        for position in (0..128).chain(u64::MAX - 127..=u64::MAX) {
+            for len in 0..=64 {
+                ring.write(position, &bytes[..len]);
+                let mut out = vec![0; len];
+                ring.read(position, &mut out);
+                assert_eq!(out, bytes[..len], "position {position}, length {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn padding_is_zeroed_and_the_next_word_is_left_alone() {
+        let ring = ring(32);
+        ring.write(0, &[0xff; 32]);
+        ring.write(24, &[1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(
+            ring.word(32).load(Ordering::Relaxed),
+            u64::from_ne_bytes([9, 0, 0, 0, 0, 0, 0, 0])
+        );
+        assert_eq!(ring.word(8).load(Ordering::Relaxed), u64::MAX);
+        assert!(std::ptr::eq(ring.word(24 + 5), ring.word(56)));
+    }
+}
