@@ -4,7 +4,13 @@ pub(crate) mod clock;
 pub(crate) mod copy;
 pub(crate) mod fifo;
 pub(crate) mod file;
+pub(crate) mod fork;
+pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod poll;
+pub(crate) mod process;
 pub(crate) mod ring_bytes;
 pub(crate) mod signal;
+
+#[cfg(test)]
+pub(crate) mod testing;

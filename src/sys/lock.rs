@@ -1,0 +1,216 @@
+//! Locks that the kernel lets go of when their holder dies.
+//!
+//! [`OfdLock`] is a write lock of an open file description on a whole file: it belongs to the description, not
+//! to the process, so that closing another descriptor of the same file does not drop it and one process can
+//! hold and look at the same time. Who only wants to know looks with [`is_held`] and never takes it.
+//!
+//! Unsafe is needed as rustix has no call for these locks.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::FlockOperation;
+use rustix::io::{Errno, Result};
+
+use crate::sys::file::retry;
+use crate::sys::fork::{self, Registered, Stamp};
+
+/// A held lock. It is let go of when this is dropped, and when the process ends.
+#[derive(Debug)]
+pub(crate) struct OfdLock {
+    fd: Registered,
+    stamp: Stamp,
+}
+
+impl OfdLock {
+    /// Opens a file by `open` and takes its lock, without waiting. `None`: another holds it.
+    ///
+    /// The file is to be opened for writing, and the descriptor used for nothing but this lock.
+    pub(crate) fn try_open(open: impl FnOnce() -> Result<OwnedFd>) -> Result<Option<OfdLock>> {
+        let fd = Registered::open(open)?;
+        match set(fd.as_fd(), libc::F_WRLCK) {
+            Ok(()) => Ok(Some(OfdLock {
+                fd,
+                stamp: fork::stamp(),
+            })),
+            Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+impl AsFd for OfdLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for OfdLock {
+    fn drop(&mut self) {
+        // Closing would not be enough if a child made by a raw clone has the descriptor too. In such a child,
+        // the lock is not ours to drop.
+        if self.stamp.is_current() {
+            let _ = set(self.fd.as_fd(), libc::F_UNLCK);
+        }
+    }
+}
+
+/// Whether another open file description holds the lock. Takes nothing: a look never gets in a taker's way.
+pub(crate) fn is_held(fd: impl AsFd) -> Result<bool> {
+    let mut lock = whole_file(libc::F_WRLCK);
+    let result = retry(|| {
+        // SAFETY: the descriptor is open while it is borrowed, and `lock` is a valid flock to read and write.
+        let result =
+            unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+        errno_of(result)
+    });
+    result.map(|()| i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+fn set(fd: BorrowedFd<'_>, kind: libc::c_int) -> Result<()> {
+    let lock = whole_file(kind);
+    retry(|| {
+        // SAFETY: the descriptor is open while it is borrowed, and `lock` is a valid flock to read.
+        let result = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+        errno_of(result)
+    })
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the constants are small and the fields' widths differ between architectures"
+)]
+fn whole_file(kind: libc::c_int) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        // The kernel insists on 0 for this kind of lock.
+        l_pid: 0,
+    }
+}
+
+fn errno_of(result: libc::c_int) -> Result<()> {
+    if result < 0 {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    } else {
+        Ok(())
+    }
+}
+
+/// Takes a shared `flock` without waiting; `false`: somebody has it for himself.
+pub(crate) fn try_flock_shared(fd: impl AsFd) -> Result<bool> {
+    flock(fd, FlockOperation::NonBlockingLockShared)
+}
+
+/// Takes an exclusive `flock` without waiting; `false`: somebody has it.
+pub(crate) fn try_flock_exclusive(fd: impl AsFd) -> Result<bool> {
+    flock(fd, FlockOperation::NonBlockingLockExclusive)
+}
+
+fn flock(fd: impl AsFd, operation: FlockOperation) -> Result<bool> {
+    match retry(|| rustix::fs::flock(fd.as_fd(), operation)) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::file;
+    use crate::sys::fork::{fork_for_test, wait_for_test};
+    use crate::sys::testing::alone;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    struct Scratch(std::path::PathBuf, OwnedFd);
+
+    impl Scratch {
+        fn new() -> Scratch {
+            let name = file::random_name().unwrap();
+            let path = std::env::temp_dir().join(format!("osps-lock-{}", name.to_str().unwrap()));
+            let fd = file::create_directory_path(&path).unwrap();
+            drop(file::create_file_at(&fd, "lock").unwrap());
+            Scratch(path, fd)
+        }
+
+        fn open(&self) -> Result<OwnedFd> {
+            file::open_file_at(&self.1, "lock")
+        }
+
+        fn take(&self) -> Option<OfdLock> {
+            OfdLock::try_open(|| self.open()).unwrap()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_lock_has_one_holder_and_a_look_takes_nothing() {
+        let scratch = Scratch::new();
+        let look = file::open_file_read_only_at(&scratch.1, "lock").unwrap();
+        assert!(!is_held(&look).unwrap());
+        let lock = scratch.take().unwrap();
+        assert!(is_held(&look).unwrap());
+        assert!(scratch.take().is_none());
+        drop(scratch.open().unwrap());
+        assert!(
+            is_held(&look).unwrap(),
+            "closing another descriptor dropped the lock"
+        );
+        drop(lock);
+        assert!(!is_held(&look).unwrap());
+        assert!(scratch.take().is_some());
+    }
+
+    #[test]
+    fn a_forked_child_neither_keeps_nor_drops_its_parents_lock() {
+        alone!(
+            "a_forked_child_neither_keeps_nor_drops_its_parents_lock",
+            || {
+                let scratch = Scratch::new();
+                let look = file::open_file_read_only_at(&scratch.1, "lock").unwrap();
+                for past_the_handlers in [false, true] {
+                    for drops_its_copy in [false, true] {
+                        let mut lock = scratch.take();
+                        assert!(lock.is_some());
+                        let (here, there) = UnixStream::pair().unwrap();
+                        let pid = fork_for_test(past_the_handlers, || {
+                            if drops_its_copy {
+                                drop(lock.take());
+                            }
+                            let mut there = &there;
+                            there.write_all(b"x").unwrap();
+                            // Until the parent has looked.
+                            there.read_exact(&mut [0]).map_or(1, |()| 0)
+                        });
+                        let mut here = &here;
+                        here.read_exact(&mut [0]).unwrap();
+                        assert!(is_held(&look).unwrap());
+                        drop(lock);
+                        assert!(!is_held(&look).unwrap());
+                        here.write_all(b"x").unwrap();
+                        assert_eq!(wait_for_test(pid), 0);
+                    }
+                }
+            }
+        );
+    }
+
+    #[test]
+    fn flock_knows_shared_and_exclusive() {
+        let scratch = Scratch::new();
+        let [a, b] = [(); 2].map(|()| file::reopen_directory(&scratch.1).unwrap());
+        assert!(try_flock_shared(&a).unwrap() && try_flock_shared(&b).unwrap());
+        assert!(!try_flock_exclusive(&a).unwrap());
+        drop(b);
+        assert!(try_flock_exclusive(&a).unwrap());
+    }
+}

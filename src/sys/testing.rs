@@ -1,0 +1,64 @@
+//! Helpers for unit tests that fork, kill, or must not share their process with other tests.
+
+use std::process::{Child, Command, Stdio};
+
+/// The variable that tells a re-executed test binary that it is the helper.
+pub(crate) const ROLE: &str = "OSPS_TEST_ROLE";
+
+/// A command that runs one unit test of this binary, with the role in its environment.
+pub(crate) fn reexecute(test: &str, role: &str) -> Command {
+    let exe = std::env::current_exe().unwrap();
+    let mut command = Command::new(exe);
+    command
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
+        .env(ROLE, role)
+        .stdin(Stdio::null());
+    command
+}
+
+/// The role that this process was given, if it is a helper.
+pub(crate) fn role() -> Option<String> {
+    std::env::var(ROLE).ok()
+}
+
+/// Runs `body` in a process of its own, which is this test in this binary executed again.
+pub(crate) fn run_alone(test: &str, body: impl FnOnce()) {
+    if role().is_some() {
+        return body();
+    }
+    let output = reexecute(test, "alone").output().unwrap();
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
+        "{test}: {}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// [`run_alone`] for the test of this name in the module where it stands.
+macro_rules! alone {
+    ($name:literal, $body:expr) => {
+        let module = module_path!().split_once("::").map_or("", |(_, path)| path);
+        $crate::sys::testing::run_alone(&format!("{module}::{}", $name), $body)
+    };
+}
+pub(crate) use alone;
+
+/// A child that is killed and reaped when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Killed {
+    /// Ends the process as a crash would, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
