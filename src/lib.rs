@@ -5,6 +5,7 @@ compile_error!("osps-ipc is for 64-bit Linux");
 
 mod directory;
 mod error;
+mod fifo;
 pub mod request;
 pub mod ring;
 mod sys;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,14 +145,25 @@ pub(crate) fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
     retry(|| rustix::io::read(fd.as_fd(), &mut *buffer))
 }
 
+/// Reads at most [`PIPE_BUF`] bytes and throws them away; `AGAIN` if there is nothing.
+pub(crate) fn discard(fd: impl AsFd) -> Result<usize> {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); PIPE_BUF];
+    retry(|| rustix::io::read(fd.as_fd(), &mut buffer[..]).map(|(bytes, _)| bytes.len()))
+}
+
 /// Writes at most [`PIPE_BUF`] bytes, all or (with an error) none: `AGAIN` if the pipe has no room for them, `PIPE`
 /// if it has no reader. Never a SIGPIPE.
 pub(crate) fn write_nosignal(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
+    write_parts_nosignal(fd, &[IoSlice::new(bytes)])
+}
+
+/// [`write_nosignal`] for bytes in several places, as one write.
+pub(crate) fn write_parts_nosignal(fd: impl AsFd, parts: &[IoSlice<'_>]) -> Result<usize> {
     static KERNEL_LACKS_NO_SIGNAL: AtomicBool = AtomicBool::new(false);
 
-    debug_assert!(bytes.len() <= PIPE_BUF);
+    debug_assert!(parts.iter().map(|part| part.len()).sum::<usize>() <= PIPE_BUF);
     if !KERNEL_LACKS_NO_SIGNAL.load(Ordering::Relaxed) {
-        match write_with_flag(fd.as_fd(), bytes) {
+        match write_with_flag(fd.as_fd(), parts) {
             // NOSYS and PERM: a filter of system calls.
             Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::PERM) => {
                 KERNEL_LACKS_NO_SIGNAL.store(true, Ordering::Relaxed);
@@ -159,16 +171,16 @@ pub(crate) fn write_nosignal(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
             result => return result,
         }
     }
-    write_with_mask(fd, bytes)
+    write_with_mask(fd, parts)
 }
 
-fn write_with_flag(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
+fn write_with_flag(fd: impl AsFd, parts: &[IoSlice<'_>]) -> Result<usize> {
     // An offset of -1 means the descriptor's own position, of which a pipe has none.
-    retry(|| rustix::io::pwritev2(fd.as_fd(), &[IoSlice::new(bytes)], u64::MAX, NO_SIGNAL))
+    retry(|| rustix::io::pwritev2(fd.as_fd(), parts, u64::MAX, NO_SIGNAL))
 }
 
-fn write_with_mask(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
-    retry(|| signal::without_sigpipe(|| rustix::io::write(fd.as_fd(), bytes)))
+fn write_with_mask(fd: impl AsFd, parts: &[IoSlice<'_>]) -> Result<usize> {
+    retry(|| signal::without_sigpipe(|| rustix::io::writev(fd.as_fd(), parts)))
 }
 
 /// Gives back all but one page of a pipe's buffer, if the kernel will: a user's pipes share a limit.

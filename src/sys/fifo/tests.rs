@@ -218,14 +218,14 @@ fn a_process_that_sigpipe_would_kill_survives_a_write_to_a_dead_reader() {
     drop(read_end);
     for _ in 0..3 {
         let result = match role.as_str() {
-            "flag" => match write_with_flag(&write_end, b"x") {
+            "flag" => match write_with_flag(&write_end, &[IoSlice::new(b"x")]) {
                 Err(Errno::OPNOTSUPP) => {
                     eprintln!("skipped: this kernel has no RWF_NOSIGNAL");
                     return;
                 }
                 result => result,
             },
-            "mask" => write_with_mask(&write_end, b"x"),
+            "mask" => write_with_mask(&write_end, &[IoSlice::new(b"x")]),
             _ => write_nosignal(&write_end, b"x"),
         };
         assert_eq!(result, Err(Errno::PIPE));
