@@ -145,7 +145,7 @@ impl ProducerCursor {
     /// # Errors
     ///
     /// [`Refused::Full`] if the consumer has not freed enough; nothing has changed then.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve<W: Word>(&mut self, len: u64, head: &W) -> Result<u64, Refused> {
         debug_assert!(len > 0 && len.is_multiple_of(8));
         if self.room() < len {
@@ -243,7 +243,7 @@ impl ConsumerCursor {
     ///
     /// [`Corrupt`] if no correct pair of users could have left these two.
     pub(crate) fn resume(capacity: u64, head: u64, tail: u64) -> Result<Self, Corrupt> {
-        let ProducerCursor { .. } = ProducerCursor::resume(capacity, tail, head)?;
+        ProducerCursor::resume(capacity, tail, head)?;
         Ok(Self {
             capacity,
             head,
@@ -257,7 +257,7 @@ impl ConsumerCursor {
     /// # Errors
     ///
     /// [`Corrupt::Tail`] if the index went back, is misaligned, or more than the capacity ahead.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn readable<W: Word>(&mut self, tail: &W) -> Result<u64, Corrupt> {
         match self.known() {
             0 => self.look(tail),
@@ -319,11 +319,6 @@ impl ConsumerCursor {
     #[inline]
     pub(crate) fn unreleased(&self) -> u64 {
         self.next.wrapping_sub(self.head)
-    }
-
-    /// The index up to which everything is freed.
-    pub(crate) fn head(&self) -> u64 {
-        self.head
     }
 }
 

@@ -1,0 +1,96 @@
+//! Which of the records that were read may be freed: answers come in any order, room is given back in order.
+
+use std::collections::VecDeque;
+
+/// The records that were read from a ring and not released yet, oldest first.
+///
+/// Kept privately, so that what a peer does to the headers meanwhile frees nothing. It holds at most as many
+/// entries as the ring holds records.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    open: VecDeque<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    at: u64,
+    end: u64,
+    done: bool,
+}
+
+impl Ledger {
+    /// Notes the record that begins at index `at` and ends at `end`, behind all that are noted.
+    #[inline]
+    pub(crate) fn begin(&mut self, at: u64, end: u64) {
+        debug_assert!(self.open.back().is_none_or(|last| last.end == at));
+        self.open.push_back(Entry {
+            at,
+            end,
+            done: false,
+        });
+    }
+
+    /// Notes that the record at index `at` is done with (answered, cancelled or dropped). Gives the index up to
+    /// which the ring may be released, if that has moved.
+    #[inline]
+    pub(crate) fn finish(&mut self, at: u64) -> Option<u64> {
+        let first = self.open.front()?;
+        if first.at != at {
+            let oldest = first.at;
+            let age = at.wrapping_sub(oldest);
+            let index = self
+                .open
+                .binary_search_by_key(&age, |entry| entry.at.wrapping_sub(oldest));
+            self.open.get_mut(index.ok()?)?.done = true;
+            return None;
+        }
+        let mut upto = self.open.pop_front()?.end;
+        while let Some(next) = self.open.front().filter(|next| next.done) {
+            upto = next.end;
+            self.open.pop_front();
+        }
+        Some(upto)
+    }
+
+    /// The number of records that were begun and not yet released; done ones behind an open one count.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The indices of the records that are not done, oldest first.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = u64> {
+        self.open
+            .iter()
+            .filter(|entry| !entry.done)
+            .map(|entry| entry.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_given_back_in_order_whatever_the_order_of_the_answers() {
+        let mut ledger = Ledger::default();
+        // The indices wrap on the way.
+        let starts: Vec<u64> = (0..6)
+            .map(|n| (u64::MAX - 63).wrapping_add(n * 32))
+            .collect();
+        for at in &starts {
+            ledger.begin(*at, at.wrapping_add(32));
+        }
+        assert_eq!(ledger.finish(starts[2]), None);
+        assert_eq!(ledger.finish(starts[1]), None);
+        assert_eq!(ledger.finish(starts[4]), None);
+        assert_eq!(ledger.finish(starts[4]), None, "twice is once");
+        let unfinished: Vec<u64> = ledger.unfinished().collect();
+        assert_eq!(unfinished, [starts[0], starts[3], starts[5]]);
+        assert_eq!(ledger.finish(starts[0]), Some(starts[3]));
+        assert_eq!(ledger.finish(starts[0]), None, "it is not there any more");
+        assert_eq!(ledger.finish(starts[3]), Some(starts[5]));
+        assert_eq!(ledger.finish(starts[5] + 8), None, "no record begins there");
+        assert_eq!(ledger.finish(starts[5]), Some(starts[5].wrapping_add(32)));
+        assert_eq!((ledger.finish(0), ledger.len()), (None, 0));
+    }
+}

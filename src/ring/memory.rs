@@ -1,0 +1,105 @@
+//! Where a ring lies in shared memory.
+//!
+//! | offset | bytes | written by | |
+//! | --- | --- | --- | --- |
+//! | 0 | 8 | producer | tail: bytes that were ever published |
+//! | 8 | 8 | producer | its end of a queue: 0 vacant, 1 taken, 2 closed (unused in a session) |
+//! | 128 | 8 | consumer | head: bytes that were ever freed |
+//! | 136 | 8 | consumer | its end of a queue |
+//! | 256 | 8 | producer | its sleep word: odd while it waits for room |
+//! | 384 | 8 | consumer | its sleep word: odd while it waits for records, or does not watch the ring |
+//! | 512 | capacity | producer | records; their state words also the consumer |
+//!
+//! Each of the four lines is 128 bytes, so that two words with different writers are never fetched together, not
+//! even by a processor that fetches lines in pairs. What is not named is reserved and zero.
+
+use std::sync::atomic::AtomicU64;
+
+use crate::sys::map::{Region, View, shared_words};
+use crate::sys::ring_bytes::RingBytes;
+
+shared_words! {
+    /// The words that both sides share.
+    #[derive(Debug)]
+    #[repr(align(128))]
+    pub(crate) struct Control {
+        pub(crate) tail: AtomicU64,
+        pub(crate) producer_end: AtomicU64,
+        _reserved_0: [AtomicU64; 14],
+        pub(crate) head: AtomicU64,
+        pub(crate) consumer_end: AtomicU64,
+        _reserved_1: [AtomicU64; 14],
+        pub(crate) producer_sleep: AtomicU64,
+        _reserved_2: [AtomicU64; 15],
+        pub(crate) consumer_sleep: AtomicU64,
+        _reserved_3: [AtomicU64; 15],
+    }
+}
+
+/// The bytes before the records.
+pub(crate) const CONTROL_LEN: usize = 512;
+static_assertions::const_assert_eq!(size_of::<Control>(), CONTROL_LEN);
+static_assertions::const_assert_eq!(std::mem::offset_of!(Control, head), 128);
+static_assertions::const_assert_eq!(std::mem::offset_of!(Control, producer_sleep), 256);
+static_assertions::const_assert_eq!(std::mem::offset_of!(Control, consumer_sleep), 384);
+
+/// In an end's word: nobody has taken this end yet.
+pub(crate) const VACANT: u64 = 0;
+/// In an end's word: this end is in use.
+pub(crate) const TAKEN: u64 = 1;
+/// In an end's word: this end was dropped.
+pub(crate) const CLOSED: u64 = 2;
+
+/// The least capacity.
+pub(crate) const CAPACITY_MIN: usize = 64;
+
+/// A ring's place in shared memory. A clone shows the same place, for other threads of the same side.
+#[derive(Clone, Debug)]
+pub(crate) struct RingMemory {
+    control: View<Control>,
+    records: RingBytes,
+}
+
+impl RingMemory {
+    /// The bytes that a ring of this capacity takes.
+    pub(crate) const fn len_for(capacity: usize) -> usize {
+        CONTROL_LEN + capacity
+    }
+
+    /// A ring that fills the region. `None` unless the region is aligned to 128 bytes and what follows the control
+    /// block is a power of two of at least 64 bytes.
+    pub(crate) fn new(region: &Region) -> Option<Self> {
+        let capacity = region.len().checked_sub(CONTROL_LEN)?;
+        if capacity < CAPACITY_MIN {
+            return None;
+        }
+        Some(Self {
+            control: region.words::<Control>(0)?,
+            records: RingBytes::new(region.region(CONTROL_LEN, capacity)?)?,
+        })
+    }
+
+    /// The bytes for records.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.records.capacity() as u64
+    }
+
+    /// The shared words.
+    #[inline]
+    pub(crate) fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The records.
+    #[inline]
+    pub(crate) fn records(&self) -> &RingBytes {
+        &self.records
+    }
+
+    /// The state word of the record that begins at index `at`, in a ring whose records have one.
+    #[inline]
+    pub(crate) fn state(&self, at: u64) -> &AtomicU64 {
+        self.records
+            .word(at.wrapping_add(super::record::STATE_OFFSET))
+    }
+}

@@ -1,0 +1,455 @@
+//! Whole rings on heap memory, against a queue that is obviously right, and against peers that write anything.
+//! None of it needs the operating system, so Miri runs it too.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "numbers at random are cut down on purpose"
+)]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::cursor::Refused;
+use super::ledger::Ledger;
+use super::memory::{CONTROL_LEN, RingMemory};
+use super::raw::{RawConsumer, RawProducer, fence};
+use super::record::{
+    Accept, Cancel, Header, OF_SESSION, PLAIN, Start, State, WITH_STATE, record_len, start,
+};
+use super::*;
+use crate::sys::map::{Map, Region};
+
+/// Enough rounds to see every wrap, few enough for Miri.
+const ROUNDS: usize = if cfg!(miri) { 300 } else { 30_000 };
+
+const ANY: Accept = Accept {
+    generation: 7,
+    kind_min: 0,
+    kind_max: u16::MAX,
+    flags: u16::MAX,
+    max_len: u32::MAX,
+};
+
+fn region(capacity: usize) -> Region {
+    Arc::new(Map::on_heap(RingMemory::len_for(capacity))).whole()
+}
+
+fn memory(capacity: usize) -> RingMemory {
+    RingMemory::new(&region(capacity)).unwrap()
+}
+
+/// A queue whose indices begin at `start`.
+fn queue(capacity: usize, start: u64) -> (Producer, Consumer) {
+    let memory = memory(capacity);
+    memory.control().tail.store(start, Ordering::Relaxed);
+    memory.control().head.store(start, Ordering::Relaxed);
+    (
+        Producer::new(memory.clone()).unwrap(),
+        Consumer::new(memory).unwrap(),
+    )
+}
+
+/// A small generator (xorshift64*): the same numbers for the same seed, everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+
+    /// Values that are likely to upset someone.
+    fn nasty(&mut self) -> u64 {
+        match self.below(6) {
+            0 => self.next(),
+            1 => self.next() % 256,
+            2 => (self.next() % 256).wrapping_neg(),
+            3 => self.next() % 64 * 8,
+            4 => 1 << self.below(64),
+            _ => (self.next() % 1024) | (self.next() << 32),
+        }
+    }
+}
+
+#[test]
+fn a_ring_does_what_a_queue_does() {
+    for (seed, capacity) in [(1, 64), (2, 128), (3, 256), (4, 1024), (5, 4096)] {
+        let mut random = Random(seed);
+        // The indices wrap early on.
+        let (mut producer, mut consumer) = queue(capacity, (capacity as u64 * 2).wrapping_neg());
+        let mut oracle: VecDeque<(u16, Vec<u8>)> = VecDeque::new();
+        let mut used = 0;
+        let mut out = Vec::new();
+        for _ in 0..ROUNDS {
+            match random.below(10) {
+                0..4 => {
+                    let len = match random.below(3) {
+                        0 => random.below(producer.longest() + 10),
+                        _ => random.below(40),
+                    };
+                    let payload = random.bytes(len);
+                    let kind = random.next() as u16;
+                    let cut = random.below(len + 1);
+                    let pushed = match random.below(2) {
+                        0 => producer.try_push(kind, &payload),
+                        _ => producer.try_push_parts(kind, &payload[..cut], &payload[cut..]),
+                    };
+                    let needed = record_len::<PLAIN>(len as u32);
+                    match pushed {
+                        Ok(()) => {
+                            used += needed;
+                            oracle.push_back((kind, payload));
+                        }
+                        Err(PushError::TooLong { .. }) => assert!(len > producer.longest()),
+                        Err(PushError::Full) => {
+                            // The consumer may hold back a quarter, but no more.
+                            assert!(used + needed > capacity as u64 - capacity as u64 / 4);
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
+                    assert!(used <= capacity as u64);
+                }
+                4 => {
+                    let mut batch = producer.batch();
+                    let keep = random.below(4) > 0;
+                    for _ in 0..random.below(5) {
+                        let len = random.below(30);
+                        let payload = random.bytes(len);
+                        if batch.try_push(9, &payload).is_ok() && keep {
+                            used += record_len::<PLAIN>(payload.len() as u32);
+                            oracle.push_back((9, payload));
+                        }
+                    }
+                    if keep {
+                        batch.publish()
+                    } else {
+                        batch.abandon()
+                    }
+                }
+                5..8 => match (consumer.try_pop(&mut out), oracle.pop_front()) {
+                    (Ok(record), Some((kind, payload))) => {
+                        used -= record_len::<PLAIN>(payload.len() as u32);
+                        assert_eq!(
+                            (record.kind, record.len, &out),
+                            (kind, payload.len(), &payload)
+                        );
+                    }
+                    (Err(PopError::Empty), None) => {}
+                    other => panic!("{other:?}"),
+                },
+                8 => {
+                    let mut slice = [0; 20];
+                    match (consumer.try_pop_slice(&mut slice), oracle.front()) {
+                        (Ok(record), Some((kind, payload))) => {
+                            assert_eq!((record.kind, &slice[..record.len]), (*kind, &payload[..]));
+                            used -= record_len::<PLAIN>(payload.len() as u32);
+                            oracle.pop_front();
+                        }
+                        (Err(PopError::TooSmall { needed }), Some((_, payload))) => {
+                            assert_eq!(needed, payload.len());
+                        }
+                        (Err(PopError::Empty), None) => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+                _ => {
+                    let most = random.below(6);
+                    let drained = consumer.drain(most, |kind, payload| {
+                        used -= record_len::<PLAIN>(payload.len() as u32);
+                        assert_eq!(oracle.pop_front(), Some((kind, payload.to_vec())));
+                    });
+                    match drained {
+                        Ok(taken) => assert!(taken <= most),
+                        Err(why) => assert_eq!((why, oracle.len()), (PopError::Empty, 0)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_ring_of_every_phase_takes_its_longest_record() {
+    for start in (0..64).step_by(8) {
+        let (mut producer, mut consumer) = queue(64, start);
+        let payload: Vec<u8> = (1..=56).collect();
+        let mut out = Vec::new();
+        assert_eq!(producer.longest(), 56);
+        assert_eq!(
+            producer.try_push(1, &[0; 57]),
+            Err(PushError::TooLong { len: 57, max: 56 })
+        );
+        producer.try_push(1, &payload).unwrap();
+        assert_eq!(producer.try_push(2, &[]), Err(PushError::Full));
+        assert_eq!(consumer.try_pop(&mut out).map(|record| record.len), Ok(56));
+        assert_eq!(out, payload);
+        producer.try_push(2, &[]).unwrap();
+        assert_eq!(consumer.try_pop(&mut out).map(|record| record.kind), Ok(2));
+        assert!(out.is_empty());
+    }
+}
+
+#[test]
+fn an_end_that_was_dropped_is_told_after_the_last_record() {
+    let (mut producer, mut consumer) = queue(64, 0);
+    let mut out = Vec::new();
+    assert_eq!(consumer.try_pop(&mut out), Err(PopError::Empty));
+    producer.try_push(3, b"last").unwrap();
+    assert!(!consumer.is_closed());
+    drop(producer);
+    assert!(consumer.is_closed());
+    assert!(consumer.try_pop(&mut out).is_ok());
+    assert_eq!(consumer.try_pop(&mut out), Err(PopError::Closed));
+
+    let (mut producer, consumer) = queue(64, 0);
+    drop(consumer);
+    producer.try_push(3, &[0; 40]).unwrap();
+    assert_eq!(producer.try_push(3, &[0; 40]), Err(PushError::Closed));
+}
+
+#[test]
+fn records_cross_between_threads_in_order() {
+    let records: u64 = if cfg!(miri) { 200 } else { 200_000 };
+    let (mut producer, mut consumer) = queue(256, 8u64.wrapping_neg());
+    let sender = std::thread::spawn(move || {
+        for number in 0..records {
+            let len = (number % 90) as usize;
+            let payload = [number as u8; 90];
+            while let Err(full) = producer.try_push_parts(1, &number.to_ne_bytes(), &payload[..len])
+            {
+                assert_eq!(full, PushError::Full);
+                std::thread::yield_now();
+            }
+        }
+    });
+    let mut expected = 0u64;
+    let mut out = Vec::new();
+    loop {
+        match consumer.try_pop(&mut out) {
+            Ok(_) => {
+                assert_eq!(out[..8], expected.to_ne_bytes());
+                assert_eq!(out.len() - 8, (expected % 90) as usize);
+                assert!(out[8..].iter().all(|byte| *byte == expected as u8));
+                expected += 1;
+            }
+            Err(PopError::Empty) => std::thread::yield_now(),
+            Err(PopError::Closed) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(expected, records);
+    sender.join().unwrap();
+}
+
+const REQUEST: Header = Header {
+    length: 0,
+    kind: 1,
+    flags: 0,
+    generation: 7,
+};
+
+#[test]
+fn a_successor_finds_what_its_predecessor_has_not_answered() {
+    let memory = memory(256);
+    let mut client = RawProducer::<WITH_STATE>::resume(memory.clone()).unwrap();
+    let accept = Accept {
+        kind_max: 1,
+        flags: 0,
+        ..ANY
+    };
+    let at: Vec<u64> = [b"0", b"1", b"2", b"3", b"4"]
+        .map(|payload| client.push(REQUEST, payload, &[]).unwrap())
+        .to_vec();
+    client.publish();
+    assert_eq!(client.cancel(at[3]), Ok(Cancel::Cancelled));
+
+    let mut ledger = Ledger::default();
+    let mut first = RawConsumer::<WITH_STATE>::resume(memory.clone(), accept).unwrap();
+    for _ in 0..3 {
+        let found = first.peek().unwrap().unwrap();
+        assert_eq!(
+            start(memory.state(found.at)),
+            Ok(Start::Started { attempts: 1 })
+        );
+        let end = first.advance(&found);
+        ledger.begin(found.at, end);
+    }
+    super::record::answer(memory.state(at[1]));
+    assert_eq!(ledger.finish(at[1]), None);
+    super::record::answer(memory.state(at[0]));
+    let upto = ledger.finish(at[0]).unwrap();
+    first.release(upto);
+    assert_eq!(upto, at[2]);
+    drop(first);
+
+    assert_eq!(client.cancel(at[2]), Ok(Cancel::Started));
+    assert_eq!(client.cancel(at[0]), Ok(Cancel::Answered));
+    let mut second = RawConsumer::<WITH_STATE>::resume(memory.clone(), accept).unwrap();
+    let mut seen = Vec::new();
+    let mut payload = Vec::new();
+    while let Some(found) = second.peek().unwrap() {
+        second.read_to_vec(&found, &mut payload);
+        seen.push((payload.clone(), start(memory.state(found.at)).unwrap()));
+        second.advance(&found);
+    }
+    let expected = [
+        (b"2".to_vec(), Start::Started { attempts: 2 }),
+        (b"3".to_vec(), Start::Cancelled),
+        (b"4".to_vec(), Start::Started { attempts: 1 }),
+    ];
+    assert_eq!(seen, expected);
+    second.release_read();
+    assert_eq!(client.is_drained(), Ok(true));
+    assert_eq!(
+        client.cancel(at[4]),
+        Ok(Cancel::Started),
+        "released, but not used again"
+    );
+}
+
+#[test]
+fn a_place_that_is_used_again_cannot_be_cancelled_by_its_old_index() {
+    let memory = memory(64);
+    let mut client = RawProducer::<WITH_STATE>::resume(memory.clone()).unwrap();
+    let mut server = RawConsumer::<WITH_STATE>::resume(memory.clone(), ANY).unwrap();
+    let old = client.push(REQUEST, &[1; 40], &[]).unwrap();
+    client.publish();
+    assert!(matches!(client.push(REQUEST, &[], &[]), Err(Refused::Full)));
+    let found = server.peek().unwrap().unwrap();
+    server.advance(&found);
+    server.release_read();
+    let new = client.push(REQUEST, &[2; 40], &[]).unwrap();
+    client.publish();
+    assert_eq!(client.cancel(old), Ok(Cancel::Answered));
+    assert_eq!(
+        State::unpack(memory.state(new).load(Ordering::Relaxed)),
+        Ok(State::New)
+    );
+}
+
+#[test]
+fn each_side_is_rung_once_a_sleep() {
+    let memory = memory(64);
+    let mut producer = RawProducer::<OF_SESSION>::resume(memory.clone()).unwrap();
+    let mut consumer = RawConsumer::<OF_SESSION>::resume(memory, ANY).unwrap();
+    assert_eq!(consumer.sleep(), Ok(true));
+    assert!(consumer.is_asleep());
+    producer.push(REQUEST, &[0; 48], &[]).unwrap();
+    producer.publish();
+    fence();
+    assert!(producer.must_ring() && !producer.must_ring());
+    consumer.wake();
+    assert_eq!(consumer.sleep(), Ok(false), "there is a record");
+    assert_eq!(producer.sleep(0), Ok(true), "there is no room");
+    let found = consumer.peek().unwrap().unwrap();
+    consumer.advance(&found);
+    assert_eq!(producer.sleep(0), Ok(true), "it was read, not freed");
+    consumer.release_read();
+    fence();
+    assert!(consumer.must_ring() && !consumer.must_ring());
+    assert_eq!(producer.sleep(0), Ok(false));
+    consumer.forget_bell();
+    assert!(!consumer.must_ring(), "the producer is awake");
+}
+
+/// Takes out whatever a hostile producer may have put in, as a session would.
+fn consume<const WORDS: usize>(
+    consumer: &mut RawConsumer<WORDS>,
+    capacity: usize,
+) -> Result<(), Corrupt> {
+    let mut payload = Vec::new();
+    for _ in 0..capacity {
+        let Some(found) = consumer.peek()? else { break };
+        assert!(found.len() < capacity);
+        consumer.read_to_vec(&found, &mut payload);
+        if WORDS == WITH_STATE {
+            start(consumer.memory().state(found.at))?;
+        }
+        consumer.advance(&found);
+        consumer.release_read();
+    }
+    Ok(())
+}
+
+fn hostile<const WORDS: usize>(seed: u64) {
+    const CAPACITY: usize = 256;
+    let mut random = Random(seed);
+    let mut refused = 0;
+    for _ in 0..ROUNDS / 10 {
+        let region = region(CAPACITY);
+        let memory = RingMemory::new(&region).unwrap();
+        let mut producer = RawProducer::<WORDS>::resume(memory.clone()).unwrap();
+        let mut consumer = RawConsumer::<WORDS>::resume(memory.clone(), ANY).unwrap();
+        for _ in 0..random.below(6) {
+            let payload = [5; 40];
+            let _ = producer.push(REQUEST, &payload[..random.below(40)], &[]);
+            producer.publish();
+        }
+        // Anything, anywhere: mostly one word of the control block or of a header.
+        for _ in 0..1 + random.below(3) {
+            let offset = match random.below(8) {
+                0 => 0,
+                1 => 128,
+                2 => random.below(region.len() / 8) * 8,
+                _ => CONTROL_LEN + random.below(16) * 8,
+            };
+            region
+                .word(offset)
+                .unwrap()
+                .store(random.nasty(), Ordering::Relaxed);
+        }
+        let mut bad = consume(&mut consumer, CAPACITY).is_err();
+        bad |= matches!(
+            producer.push(REQUEST, &[1; 100], &[]),
+            Err(Refused::Corrupt(_))
+        );
+        bad |= producer.has_room(100).is_err();
+        bad |= producer.sleep(100).is_err();
+        bad |= consumer.sleep().is_err();
+        let _ = (producer.must_ring(), consumer.must_ring());
+        match RawConsumer::<WORDS>::resume(memory.clone(), ANY) {
+            Ok(mut successor) => bad |= consume(&mut successor, CAPACITY).is_err(),
+            Err(_) => bad = true,
+        }
+        bad |= RawProducer::<WORDS>::resume(memory).is_err();
+        refused += usize::from(bad);
+    }
+    assert!(
+        refused > ROUNDS / 40,
+        "the test is blind: only {refused} refused"
+    );
+}
+
+#[test]
+fn a_peer_that_writes_anything_is_corrupt_or_harmless() {
+    hostile::<PLAIN>(11);
+    hostile::<OF_SESSION>(12);
+    hostile::<WITH_STATE>(13);
+}
+
+#[test]
+fn a_header_that_is_rewritten_while_it_is_looked_at_leads_nowhere_else() {
+    let memory = memory(256);
+    let mut producer = RawProducer::<PLAIN>::resume(memory.clone()).unwrap();
+    let mut consumer = RawConsumer::<PLAIN>::resume(memory.clone(), ANY).unwrap();
+    let at = producer.push(REQUEST, &[1; 16], &[]).unwrap();
+    producer.publish();
+    let found = consumer.peek().unwrap().unwrap();
+    memory.records().word(at).store(u64::MAX, Ordering::Relaxed);
+    let mut payload = Vec::new();
+    consumer.read_to_vec(&found, &mut payload);
+    assert_eq!(payload, [1; 16]);
+    assert_eq!(consumer.advance(&found), 24);
+    assert_eq!(consumer.peek().map(|found| found.is_none()), Ok(true));
+}
