@@ -4,13 +4,14 @@
 //! ring too many is harmless, and rings that gather are one. The ringer learns of the death of the answerer from
 //! its own end: [`Ring::NoReader`], or [`Interest::DEATH`](crate::sys::poll::Interest::DEATH) in an epoll set.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::sys::fifo;
+use crate::sys::fork::Registered;
 
 /// Makes the FIFO of a doorbell. The name must not exist.
 pub(crate) fn make_bell(directory: &Directory, name: &str) -> Result<()> {
@@ -20,7 +21,7 @@ pub(crate) fn make_bell(directory: &Directory, name: &str) -> Result<()> {
 /// The end of a doorbell that is woken.
 #[derive(Debug)]
 pub(crate) struct BellReader {
-    fd: OwnedFd,
+    fd: Registered,
 }
 
 impl BellReader {
@@ -75,7 +76,7 @@ pub(crate) enum Ring {
 /// The end of a doorbell that wakes.
 #[derive(Debug)]
 pub(crate) struct BellWriter {
-    fd: OwnedFd,
+    fd: Registered,
 }
 
 impl BellWriter {

@@ -69,6 +69,14 @@ impl Deadline {
         }
     }
 
+    /// The deadline that has passed: look, but do not wait.
+    pub(crate) const fn passed() -> Deadline {
+        Deadline {
+            at: Some(0),
+            allowed: Duration::ZERO,
+        }
+    }
+
     /// The deadline at this value of [`monotonic_ns`].
     pub(crate) fn at_ns(at: u64) -> Deadline {
         Deadline {

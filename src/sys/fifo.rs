@@ -1,9 +1,9 @@
-//! The ends of named pipes: opened without waiting, checked, and written without a SIGPIPE.
+//! The ends of named pipes: opened without waiting, checked, not inherited, and written without a SIGPIPE.
 
 use std::fmt;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +13,7 @@ use rustix::path::Arg;
 
 use crate::error::Error;
 use crate::sys::file::{self, FileKind, FileStatus, retry};
+use crate::sys::fork::Registered;
 use crate::sys::signal;
 
 /// The longest write that is never cut and never mixed with another's.
@@ -93,7 +94,7 @@ pub(crate) fn make_fifo(dir: impl AsFd, name: impl Arg + Copy) -> Result<()> {
 pub(crate) fn open_read_end(
     dir: impl AsFd,
     name: impl Arg + Copy,
-) -> std::result::Result<OwnedFd, Refusal> {
+) -> std::result::Result<Registered, Refusal> {
     open(dir, name, OFlags::RDWR)
 }
 
@@ -101,7 +102,7 @@ pub(crate) fn open_read_end(
 pub(crate) fn open_write_end(
     dir: impl AsFd,
     name: impl Arg + Copy,
-) -> std::result::Result<Option<OwnedFd>, Refusal> {
+) -> std::result::Result<Option<Registered>, Refusal> {
     match open(dir.as_fd(), name, OFlags::WRONLY) {
         Ok(fd) => Ok(Some(fd)),
         // A socket in its place gives the same number as a FIFO without a reader.
@@ -116,9 +117,9 @@ fn open(
     dir: impl AsFd,
     name: impl Arg + Copy,
     access: OFlags,
-) -> std::result::Result<OwnedFd, Refusal> {
+) -> std::result::Result<Registered, Refusal> {
     let flags = access | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let fd = retry(|| fs::openat(dir.as_fd(), name, flags, Mode::empty()))?;
+    let fd = Registered::open(|| retry(|| fs::openat(dir.as_fd(), name, flags, Mode::empty())))?;
     check(&file::status(&fd)?, file::effective_uid())?;
     Ok(fd)
 }

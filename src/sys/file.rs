@@ -249,14 +249,21 @@ pub(crate) fn free_bytes(fd: impl AsFd) -> u64 {
     fs::fstatvfs(fd).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// A name that nobody else uses: 24 hexadecimal digits from the kernel's random numbers.
-pub(crate) fn random_name() -> Result<CString> {
-    let mut bytes = [0_u8; 12];
+/// A number that nobody else draws, from the kernel's random numbers.
+pub(crate) fn random_u64() -> Result<u64> {
+    random_bytes().map(u64::from_ne_bytes)
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0_u8; N];
     let got =
         retry(|| rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty()))?;
-    if got != bytes.len() {
-        return Err(Errno::IO);
-    }
+    if got == N { Ok(bytes) } else { Err(Errno::IO) }
+}
+
+/// A name that nobody else uses: 24 hexadecimal digits from the kernel's random numbers.
+pub(crate) fn random_name() -> Result<CString> {
+    let bytes = random_bytes::<12>()?;
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     let text: Vec<u8> = digits
         .map(|digit| match digit {

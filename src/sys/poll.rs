@@ -7,7 +7,7 @@
 //! nanoseconds on every kernel. A wait that ends by an event, the common case, costs one system call.
 
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, Result};
 
 use crate::sys::clock::Deadline;
+use crate::sys::fork::Registered;
 
 /// The longest single leg of a wait: a timeout in milliseconds must fit in an `int`.
 const LONGEST_LEG: Duration = Duration::from_secs(24 * 60 * 60);
@@ -30,10 +31,8 @@ impl Interest {
     /// The reader of a write end has died, told once for each death; also at once if there is none when the end
     /// is added. A new reader heals the end, and its death is told again.
     pub(crate) const DEATH: Interest = Interest(EventFlags::ERR.union(EventFlags::ET));
-    /// [`DEATH`](Self::DEATH), and that there is room to write again, told once for each time. Adding it or
-    /// changing to it tells of the room that is there already.
-    pub(crate) const ROOM_OR_DEATH: Interest =
-        Interest(EventFlags::OUT.union(EventFlags::ERR).union(EventFlags::ET));
+    /// There is room to write, or the reader has died, told for as long as it is so.
+    pub(crate) const ROOM: Interest = Interest(EventFlags::OUT.union(EventFlags::ERR));
 }
 
 /// One descriptor that is ready.
@@ -104,13 +103,13 @@ impl fmt::Debug for Events {
 /// Its own descriptor is readable when one of them is ready, and never shows a hang-up.
 #[derive(Debug)]
 pub(crate) struct Epoll {
-    fd: OwnedFd,
+    fd: Registered,
 }
 
 impl Epoll {
-    /// An empty set, close-on-exec.
+    /// An empty set, close-on-exec, and out of reach for a forked child: what it took away, this process would miss.
     pub(crate) fn new() -> Result<Epoll> {
-        epoll::create(CreateFlags::CLOEXEC).map(|fd| Epoll { fd })
+        Registered::open(|| epoll::create(CreateFlags::CLOEXEC)).map(|fd| Epoll { fd })
     }
 
     /// Adds a descriptor. Closing its last copy takes it out again.
@@ -172,9 +171,29 @@ impl AsFd for Epoll {
     }
 }
 
-/// Waits for one descriptor; what it shows is empty if the deadline has passed first.
-///
-/// Errors and hang-ups are shown unasked, at every call for as long as they last.
+impl AsRawFd for Epoll {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// Waits for one descriptor; `None` if the deadline has passed first. The token of what it shows is 0, and nothing
+/// is told only once: a dead descriptor shows at every call, asked for or not.
+pub(crate) fn wait_one(
+    fd: impl AsFd,
+    interest: Interest,
+    deadline: Deadline,
+) -> Result<Option<Ready>> {
+    let mut flags = PollFlags::empty();
+    flags.set(PollFlags::IN, interest.0.contains(EventFlags::IN));
+    flags.set(PollFlags::OUT, interest.0.contains(EventFlags::OUT));
+    let shown = poll_one(fd, flags, deadline)?;
+    // The bits are the same in both.
+    let flags = EventFlags::from_bits_retain(shown.bits().into());
+    Ok((!shown.is_empty()).then_some(Ready { token: 0, flags }))
+}
+
+/// [`wait_one`] inside of `sys`; what it shows is empty if the deadline has passed first.
 pub(crate) fn poll_one(fd: impl AsFd, flags: PollFlags, deadline: Deadline) -> Result<PollFlags> {
     let mut fds = [PollFd::new(&fd, flags)];
     loop {
@@ -215,6 +234,7 @@ fn timespec(time: Duration) -> Timespec {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::fd::OwnedFd;
     use std::time::Instant;
 
     use super::*;
@@ -243,8 +263,8 @@ mod tests {
                 assert!(took >= wanted, "{took:?} for {wanted:?}");
                 best = best.min(took);
                 let start = Instant::now();
-                let flags = poll_one(&read, PollFlags::IN, Deadline::after(wanted)).unwrap();
-                assert!(flags.is_empty());
+                let shown = wait_one(&read, Interest::READ, Deadline::after(wanted));
+                assert_eq!(shown, Ok(None));
                 let took = start.elapsed();
                 assert!(took >= wanted, "{took:?} for {wanted:?}");
                 if best < wanted + Duration::from_micros(300) {
@@ -276,6 +296,8 @@ mod tests {
         assert!(!ready.is_dead() && !ready.is_writable());
         assert_eq!(epoll.wait_not(&mut events), Ok(1));
         assert_eq!(epoll.wait(&mut events, Deadline::never()), Ok(1));
+        let shown = wait_one(&read, Interest::READ, passed).unwrap();
+        assert!(shown.is_some_and(|ready| ready.is_readable() && !ready.is_dead()));
         epoll.remove(&read).unwrap();
         assert_eq!(epoll.wait_not(&mut events), Ok(0));
         assert_eq!(events.len(), 0);
@@ -290,16 +312,21 @@ mod tests {
         assert_eq!(epoll.wait_not(&mut events), Ok(0));
         let page = [0; 4096];
         while rustix::io::write(&write, &page).is_ok() {}
-        epoll.modify(&write, 5, Interest::ROOM_OR_DEATH).unwrap();
+        epoll.modify(&write, 5, Interest::ROOM).unwrap();
         assert_eq!(epoll.wait_not(&mut events), Ok(0));
         rustix::io::read(&read, &mut [0; 4096]).unwrap();
-        assert_eq!(epoll.wait_not(&mut events), Ok(1));
-        assert!(events.iter().all(|ready| ready.is_writable()));
+        for _ in 0..2 {
+            assert_eq!(epoll.wait_not(&mut events), Ok(1));
+            assert!(events.iter().all(|ready| ready.is_writable()));
+        }
+        epoll.modify(&write, 5, Interest::DEATH).unwrap();
         assert_eq!(epoll.wait_not(&mut events), Ok(0));
         drop(read);
         assert_eq!(epoll.wait_not(&mut events), Ok(1));
         assert!(events.iter().all(|ready| ready.is_dead()));
         assert_eq!(epoll.wait_not(&mut events), Ok(0));
+        let shown = wait_one(&write, Interest::ROOM, Deadline::passed()).unwrap();
+        assert!(shown.is_some_and(Ready::is_dead));
     }
 
     #[test]

@@ -77,6 +77,13 @@ pub(crate) mod test {
         unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     }
 
+    /// The CPU time that this thread has used.
+    pub(crate) fn thread_cpu_time() -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let whole = Duration::from_secs(time.tv_sec.try_into().unwrap());
+        whole + Duration::from_nanos(time.tv_nsec.try_into().unwrap())
+    }
+
     /// Runs `body` while another thread sends SIGUSR1 to this one every fifth of a millisecond; gives what it gave
     /// and how many signals arrived.
     pub(crate) fn in_a_storm_of_signals<T>(body: impl FnOnce() -> T) -> (T, u64) {

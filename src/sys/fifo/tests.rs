@@ -1,4 +1,5 @@
 use std::fs as stdfs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -7,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::sys::clock::Deadline;
-use crate::sys::poll::{Epoll, Events, poll_one};
-use rustix::event::PollFlags;
+use crate::sys::poll::{Epoll, Events, Interest, Ready, wait_one};
 
 /// A directory that goes away with its contents.
 struct Temporary {
@@ -99,17 +99,12 @@ fn a_dead_reader_is_an_error_and_the_same_end_heals_with_a_new_reader() {
     assert_eq!(write_nosignal(&write_end, b"x"), Ok(1));
     drop(first);
     assert_eq!(write_nosignal(&write_end, b"x"), Err(Errno::PIPE));
-    let shown = poll_one(&write_end, PollFlags::OUT, Deadline::never()).unwrap();
-    assert!(shown.contains(PollFlags::ERR));
+    let shown = wait_one(&write_end, Interest::ROOM, Deadline::never()).unwrap();
+    assert!(shown.is_some_and(Ready::is_dead));
     let _second = open_read_end(&dir.fd, "f").unwrap();
     assert_eq!(write_nosignal(&write_end, b"x"), Ok(1));
-    let shown = poll_one(
-        &write_end,
-        PollFlags::empty(),
-        Deadline::after(Duration::ZERO),
-    )
-    .unwrap();
-    assert!(shown.is_empty());
+    let shown = wait_one(&write_end, Interest::DEATH, Deadline::passed());
+    assert_eq!(shown, Ok(None));
 }
 
 #[test]
@@ -143,8 +138,8 @@ fn frames_of_eight_writers_stay_whole() {
                     frame[..4].copy_from_slice(&number.to_le_bytes());
                     while let Err(errno) = write_nosignal(&write_end, &frame) {
                         assert_eq!(errno, Errno::AGAIN);
-                        let shown = poll_one(&write_end, PollFlags::OUT, deadline).unwrap();
-                        assert!(shown.contains(PollFlags::OUT));
+                        let shown = wait_one(&write_end, Interest::ROOM, deadline).unwrap();
+                        assert!(shown.is_some_and(Ready::is_writable));
                     }
                 }
             });
@@ -152,12 +147,9 @@ fn frames_of_eight_writers_stay_whole() {
         let mut bytes = Vec::new();
         let mut buffer = [0; 65536];
         while next.iter().any(|&number| number < FRAMES) {
-            let shown = poll_one(
-                &read_end,
-                PollFlags::IN,
-                Deadline::after(Duration::from_secs(30)),
-            );
-            assert!(shown.unwrap().contains(PollFlags::IN));
+            let deadline = Deadline::after(Duration::from_secs(30));
+            let shown = wait_one(&read_end, Interest::READ, deadline).unwrap();
+            assert!(shown.is_some_and(Ready::is_readable));
             let got = read(&read_end, &mut buffer).unwrap();
             bytes.extend_from_slice(&buffer[..got]);
             let mut rest = &bytes[..];
@@ -249,8 +241,8 @@ fn a_storm_of_signals_changes_no_wait() {
         assert_eq!(epoll.wait(&mut events, Deadline::after(wanted)), Ok(0));
         let first = start.elapsed();
         let start = Instant::now();
-        let shown = poll_one(&read_end, PollFlags::IN, Deadline::after(wanted)).unwrap();
-        assert!(shown.is_empty());
+        let shown = wait_one(&read_end, Interest::READ, Deadline::after(wanted));
+        assert_eq!(shown, Ok(None));
         [first, start.elapsed()]
     });
     assert!(signals > 10, "only {signals} signals");
