@@ -184,6 +184,13 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// Another handle, of this process or of another, has this end already.
+    #[error("{} is in use: another handle already reads from it", path.display())]
+    InUse {
+        /// The FIFO.
+        path: PathBuf,
+    },
+
     /// A handle was used in a forked child of the process that made it.
     #[error("{what} was made before a fork and cannot be used in the child; make a new one")]
     Forked {

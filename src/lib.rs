@@ -12,3 +12,4 @@ mod sys;
 
 pub use directory::{Directory, Name};
 pub use error::{Error, Result};
+pub use fifo::{FifoPair, PairState, Received, Sent};

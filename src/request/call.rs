@@ -43,7 +43,6 @@ impl RequestHeader {
     }
 
     /// The header as it stands in a message; [`decode`](Self::decode) gives it back unchanged.
-    #[inline]
     pub fn encode(&self) -> [u8; RequestHeader::LENGTH] {
         let flags = match self.form {
             RequestForm::Inline(_) => 0,

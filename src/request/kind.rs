@@ -92,16 +92,23 @@ impl RequestKind {
     }
 
     /// Reads a kind as it stands in a message, padded with NUL.
-    ///
-    /// # Errors
-    ///
-    /// [`BadKind::Empty`], or the first byte that does not belong.
-    #[inline]
     pub fn from_bytes(bytes: [u8; RequestKind::LENGTH]) -> Result<RequestKind, BadKind> {
-        if is_padded_name(bytes) {
+        // Behind the last byte that is not NUL none is graphic: as many graphic bytes as bytes before that
+        // point therefore means that all of those are graphic. Two sums without a branch, for the data path.
+        let length = length(bytes);
+        let graphic = bytes
+            .iter()
+            .map(|byte| u32::from(byte.is_ascii_graphic()))
+            .sum::<u32>();
+        if graphic == length && length != 0 {
             return Ok(RequestKind(bytes));
         }
-        Err(fault(bytes))
+        for (at, byte) in (0..).zip(bytes) {
+            if !byte.is_ascii_graphic() && u32::from(at) < length {
+                return Err(BadKind::NotGraphic { at, byte });
+            }
+        }
+        Err(BadKind::Empty)
     }
 
     /// The kind as it stands in a message, padded with NUL.
@@ -111,52 +118,16 @@ impl RequestKind {
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        let length = length(self.0);
+        let length = length(self.0) as usize;
         // By K1 these bytes are ASCII and inside the array: neither alternative is ever taken.
         let name = self.0.get(..length).unwrap_or_default();
         std::str::from_utf8(name).unwrap_or_default()
     }
 }
 
-/// Whether the bytes are as K1 says. All at once, since this is on the data path, where a look at one after the
-/// other took most of the decoder's time; the oracle of the tests is the plain form.
-#[inline]
-fn is_padded_name(bytes: [u8; RequestKind::LENGTH]) -> bool {
-    const fn each(byte: u8) -> u128 {
-        u128::from_ne_bytes([byte; RequestKind::LENGTH])
-    }
-    let bytes = u128::from_le_bytes(bytes);
-    // The high bit of each byte that is graphic. Seven bits and at most 0x5f fit in a byte: no sum reaches into
-    // its neighbour.
-    let low = bytes & each(0x7f);
-    let at_least_first = low + each(0x80 - b'!');
-    let above_last = low + each(0x80 - (b'~' + 1));
-    let graphic = at_least_first & !above_last & !bytes & each(0x80);
-    // All bits of each such byte.
-    let name = graphic | (graphic - (graphic >> 7));
-    let begins_at_first_and_has_no_gap = name & name.wrapping_add(1) == 0;
-    name != 0 && begins_at_first_and_has_no_gap && bytes & !name == 0
-}
-
-/// What is wrong with bytes that are not as K1 says. Apart, so that the compiler leaves the good path small.
-#[cold]
-#[inline(never)]
-fn fault(bytes: [u8; RequestKind::LENGTH]) -> BadKind {
-    let name = (0..).zip(bytes).take(length(bytes));
-    let mut others = name.filter(|(_, byte)| !byte.is_ascii_graphic());
-    let first = others.next();
-    first.map_or(BadKind::Empty, |(at, byte)| BadKind::NotGraphic {
-        at,
-        byte,
-    })
-}
-
 /// Bytes up to the last one that is not NUL.
-fn length(bytes: [u8; RequestKind::LENGTH]) -> usize {
-    bytes
-        .iter()
-        .rposition(|byte| *byte != 0)
-        .map_or(0, |last| last + 1)
+fn length(bytes: [u8; RequestKind::LENGTH]) -> u32 {
+    u128::BITS / 8 - u128::from_le_bytes(bytes).leading_zeros() / 8
 }
 
 impl TryFrom<&str> for RequestKind {

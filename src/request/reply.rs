@@ -53,7 +53,6 @@ impl ReplyHeader {
 
     /// The header as it stands in a message; [`decode`](Self::decode) gives it back unchanged, unless it is a
     /// hand-over whose status does not allow one, or a list of kinds of a length that cannot be.
-    #[inline]
     pub fn encode(&self) -> [u8; ReplyHeader::LENGTH] {
         let flags = match self.form {
             ReplyForm::Inline(_) => 0,
