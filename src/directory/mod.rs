@@ -13,7 +13,16 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::sys::file::{self, FileKind, FileStatus};
 
+mod claim;
+mod holder;
 mod name;
+mod scratch;
+pub(crate) mod service;
+pub(crate) mod session;
+pub(crate) mod view;
+
+#[cfg(test)]
+mod trials;
 
 pub use name::Name;
 
@@ -114,10 +123,7 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open`] and [`Directory::create`].
     pub fn subdirectory(&self, name: &Name) -> Result<Directory> {
-        match self.create_at(name.as_str()) {
-            Err(error) if is_errno(&error, Errno::EXIST) => self.open_at(name.as_str()),
-            created => created,
-        }
+        self.subdirectory_at(name.as_str())
     }
 
     /// The path under which it was opened, made absolute; for messages. It is not followed when it is renamed.
@@ -151,11 +157,75 @@ impl Directory {
         }
     }
 
+    /// [`Directory::subdirectory`] by a name that may be the crate's own.
+    pub(crate) fn subdirectory_at(&self, name: &str) -> Result<Directory> {
+        for _ in 0..TRIES {
+            match self.open_at(name) {
+                Err(error) if is_errno(&error, Errno::NOENT) => {}
+                opened => return opened,
+            }
+            match self.create_at(name) {
+                Err(error) if is_errno(&error, Errno::EXIST) => {}
+                created => return created,
+            }
+        }
+        Err(Error::os("create", self.path.join(name))(Errno::EXIST))
+    }
+
     /// Makes a directory in this one.
     pub(crate) fn create_at(&self, name: &str) -> Result<Directory> {
         let path = self.path.join(name);
         let fd = file::create_directory_at(&self.fd, name).map_err(Error::os("create", &path))?;
         Directory::check(fd, path)
+    }
+
+    /// The directory that stands under this one's path now: this one, or another that was made in its place.
+    /// `None` if there is none, and none is made.
+    pub(crate) fn current(&self, missing: Missing) -> Result<Option<Directory>> {
+        for _ in 0..TRIES {
+            match file::status_of_path(&self.path) {
+                Ok(status) if status.identity == self.identity()? => {
+                    return self.try_clone().map(Some);
+                }
+                _ => {}
+            }
+            let opened = Directory::open(&self.path);
+            let opened = match (opened, missing) {
+                (Err(error), Missing::Make)
+                    if is_errno(&error, Errno::NOENT) && parent_exists(&self.path) =>
+                {
+                    Directory::create(&self.path)
+                }
+                (Err(error), Missing::Leave) if is_errno(&error, Errno::NOENT) => return Ok(None),
+                (opened, _) => opened,
+            };
+            match opened {
+                Ok(directory) => {
+                    return Ok(Some(Directory {
+                        is_default: self.is_default,
+                        ..directory
+                    }));
+                }
+                Err(error) if is_errno(&error, Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::os("open", &self.path)(Errno::NOENT))
+    }
+
+    /// The same directory, shown under another path after it was renamed.
+    pub(crate) fn at(self, path: PathBuf) -> Directory {
+        Directory { path, ..self }
+    }
+
+    /// Removes it if it is empty and of this crate's choice. Whoever is about to use it starts over.
+    pub(crate) fn leave(&self) {
+        let is_named = file::status_of_path(&self.path)
+            .is_ok_and(|status| self.identity().is_ok_and(|own| own == status.identity));
+        if self.is_default && is_named {
+            // Not empty, or removed by another: both are fine.
+            let _ = file::remove_directory_path(&self.path);
+        }
     }
 
     /// Whether it stands under a path of this crate's choice and is removed by whoever leaves last.
@@ -181,6 +251,15 @@ impl Directory {
             }),
         }
     }
+}
+
+/// What [`Directory::current`] does where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Makes one.
+    Make,
+    /// Leaves it so.
+    Leave,
 }
 
 impl AsFd for Directory {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::error::Error;
 
@@ -130,6 +130,41 @@ impl Deadline {
     }
 }
 
+/// Waits between looks at what no descriptor tells of: from 0.1 ms, doubling up to 10 ms.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_micros(100);
+    const LONGEST: Duration = Duration::from_millis(10);
+
+    /// The first wait will be the shortest.
+    pub(crate) const fn new() -> Backoff {
+        Backoff {
+            next: Backoff::FIRST,
+        }
+    }
+
+    /// Waits, and not past the deadline. `false`: it has passed already, and nothing was waited for.
+    pub(crate) fn wait(&mut self, deadline: Deadline) -> bool {
+        let left = deadline.remaining().unwrap_or(Duration::MAX);
+        if left.is_zero() {
+            return false;
+        }
+        let wait = self.next.min(left);
+        let request = Timespec {
+            tv_sec: 0,
+            tv_nsec: wait.subsec_nanos().into(),
+        };
+        // Ended early by a signal, it is only a shorter wait.
+        let _ = rustix::thread::nanosleep(&request);
+        self.next = (self.next * 2).min(Backoff::LONGEST);
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +190,17 @@ mod tests {
         assert_eq!(never.remaining(), None);
         assert!(!never.has_passed());
         assert!(!Deadline::never().has_passed());
+    }
+
+    #[test]
+    fn a_backoff_ends_with_its_deadline() {
+        let deadline = Deadline::after(Duration::from_millis(5));
+        let mut backoff = Backoff::new();
+        let mut waits = 0;
+        while backoff.wait(deadline) {
+            waits += 1;
+        }
+        assert!(deadline.has_passed() && (1..=8).contains(&waits), "{waits}");
     }
 
     #[test]

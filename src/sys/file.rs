@@ -1,7 +1,7 @@
 //! Files and directories by descriptor and one name: never through a symbolic link, always close-on-exec.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{self, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags};
@@ -148,6 +148,16 @@ fn open_with(dir: impl AsFd, name: impl Arg + Copy, access: OFlags) -> Result<Ow
     // NONBLOCK: a FIFO in the place of a regular file must not block the open.
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     retry(|| fs::openat(dir.as_fd(), name, flags, Mode::empty()))
+}
+
+/// The same open file under a descriptor of a higher number than `floor`'s. At the end of a process its descriptors
+/// are closed in the order of their numbers, so that what `floor` holds is let go of first.
+pub(crate) fn above(fd: OwnedFd, floor: impl AsFd) -> Result<OwnedFd> {
+    let floor = floor.as_fd().as_raw_fd();
+    if fd.as_raw_fd() > floor {
+        return Ok(fd);
+    }
+    rustix::io::fcntl_dupfd_cloexec(fd, floor.saturating_add(1))
 }
 
 /// Renames, and fails with `EXIST` if the new name is taken (even by an empty directory).

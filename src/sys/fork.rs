@@ -17,43 +17,13 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Result;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
-use rustix::thread::futex;
 
-/// What is wiped in a child.
-struct Page {
-    /// The current stamp; 0 until somebody asks.
-    stamp: AtomicU64,
-    /// The fork lock: 0 free, 1 held, 2 held and waited for.
-    lock: AtomicU32,
-    /// The thread that holds it.
-    owner: AtomicU32,
-    /// How many times that thread has entered again, from a signal handler.
-    nested: AtomicU32,
-}
-
-impl Page {
-    const fn new() -> Page {
-        Page {
-            stamp: AtomicU64::new(0),
-            lock: AtomicU32::new(0),
-            owner: AtomicU32::new(0),
-            nested: AtomicU32::new(0),
-        }
-    }
-
-    fn wipe(&self) {
-        self.stamp.store(0, Ordering::Relaxed);
-        self.nested.store(0, Ordering::Relaxed);
-        self.owner.store(0, Ordering::Relaxed);
-        self.lock.store(0, Ordering::Release);
-    }
-}
+use crate::sys::fork_state::{Page, Registry};
 
 /// INVARIANT(page): null, or a `Page` that is never unmapped or moved.
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
@@ -153,58 +123,14 @@ impl NoFork {
     fn enter() -> NoFork {
         let page = page();
         install(page);
-        acquire(page);
+        page.acquire();
         NoFork(page)
     }
 }
 
 impl Drop for NoFork {
     fn drop(&mut self) {
-        release(self.0);
-    }
-}
-
-fn this_thread() -> u32 {
-    rustix::thread::gettid()
-        .as_raw_nonzero()
-        .get()
-        .unsigned_abs()
-}
-
-fn acquire(page: &Page) {
-    let thread = this_thread();
-    if page.owner.load(Ordering::Relaxed) == thread {
-        page.nested.fetch_add(1, Ordering::Relaxed);
-        return;
-    }
-    // SYNC(fork-lock): pairs with the store in `release`.
-    if page
-        .lock
-        .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-        .is_err()
-    {
-        while page.lock.swap(2, Ordering::Acquire) != 0 {
-            // Woken, interrupted, or not asleep at all: the loop looks again.
-            let _ = futex::wait(&page.lock, futex::Flags::PRIVATE, 2, None);
-        }
-    }
-    page.owner.store(thread, Ordering::Relaxed);
-}
-
-fn release(page: &Page) {
-    // Another owner: this is a child that was forked in between, in which the page was wiped.
-    if page.owner.load(Ordering::Relaxed) != this_thread() {
-        return;
-    }
-    let nested = page.nested.load(Ordering::Relaxed);
-    if nested > 0 {
-        page.nested.store(nested - 1, Ordering::Relaxed);
-        return;
-    }
-    page.owner.store(0, Ordering::Relaxed);
-    // SYNC(fork-lock): pairs with the exchanges in `acquire`.
-    if page.lock.swap(0, Ordering::Release) == 2 {
-        let _ = futex::wake(&page.lock, futex::Flags::PRIVATE, 1);
+        self.0.release();
     }
 }
 
@@ -214,7 +140,7 @@ fn install(page: &'static Page) {
     if INSTALLED.load(Ordering::Acquire) {
         return;
     }
-    acquire(page);
+    page.acquire();
     if !INSTALLED.load(Ordering::Relaxed) {
         // SAFETY: the three functions live as long as the program, and only do what is allowed after a fork:
         // atomics and system calls.
@@ -222,15 +148,15 @@ fn install(page: &'static Page) {
             unsafe { libc::pthread_atfork(Some(before_fork), Some(in_parent), Some(in_child)) };
         INSTALLED.store(failed == 0, Ordering::Release);
     }
-    release(page);
+    page.release();
 }
 
 extern "C" fn before_fork() {
-    acquire(page());
+    page().acquire();
 }
 
 extern "C" fn in_parent() {
-    release(page());
+    page().release();
 }
 
 extern "C" fn in_child() {
@@ -238,87 +164,37 @@ extern "C" fn in_child() {
     if ptr::eq(page, &raw const STAND_IN) {
         page.wipe();
     }
-    REGISTRY.replace_all();
-}
-
-/// Which descriptors are registered: a bit for each number.
-struct Registry {
-    bits: [AtomicU64; 64],
-    next: OnceLock<Box<Registry>>,
+    replace_all();
 }
 
 static REGISTRY: Registry = Registry::new();
 
-impl Registry {
-    const SPAN: usize = 64 * 64;
-
-    const fn new() -> Registry {
-        Registry {
-            bits: [const { AtomicU64::new(0) }; 64],
-            next: OnceLock::new(),
-        }
-    }
-
-    fn mark(&self, fd: RawFd, registered: bool) {
-        let mut number = usize::try_from(fd).unwrap_or(0);
-        let mut part = self;
-        while number >= Registry::SPAN {
-            number -= Registry::SPAN;
-            part = part.next.get_or_init(|| Box::new(Registry::new()));
-        }
-        let bit = 1_u64 << (number % 64);
-        if let Some(word) = part.bits.get(number / 64) {
-            if registered {
-                word.fetch_or(bit, Ordering::Relaxed);
-            } else {
-                word.fetch_and(!bit, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn for_each(&self, mut visit: impl FnMut(RawFd)) {
-        let mut base = 0;
-        let mut part = Some(self);
-        while let Some(registry) = part {
-            for word in &registry.bits {
-                let mut bits = word.load(Ordering::Relaxed);
-                while bits != 0 {
-                    visit(base + bits.trailing_zeros().cast_signed());
-                    bits &= bits - 1;
-                }
-                base += 64;
-            }
-            part = registry.next.get().map(|next| &**next);
-        }
-    }
-
-    /// Replaces every registered descriptor. Runs in the child, which has this one thread.
-    fn replace_all(&self) {
-        let mut spare = None;
-        self.for_each(|fd| {
-            let refusing = spare.take().or_else(|| {
-                refusing_descriptor().or_else(|| {
-                    // No descriptor left: this one's own number serves.
-                    // SAFETY: its owner in this process never uses it but to close it, which the next lines
-                    // make true again for the number.
-                    unsafe { libc::close(fd) };
-                    refusing_descriptor()
-                })
-            });
-            let Some(refusing) = refusing else { return };
-            if refusing.as_raw_fd() == fd {
-                std::mem::forget(refusing);
-                return;
-            }
-            // SAFETY: INVARIANT(registered): the number is this crate's, so nobody else's file is closed.
-            if unsafe { libc::dup3(refusing.as_raw_fd(), fd, libc::O_CLOEXEC) } < 0 {
-                // Above a limit that was lowered. Rather closed twice than a lock that is held on.
-                // SAFETY: as above.
+/// Replaces every registered descriptor. Runs in the child, which has this one thread.
+fn replace_all() {
+    let mut spare = None;
+    REGISTRY.for_each(|fd| {
+        let refusing = spare.take().or_else(|| {
+            refusing_descriptor().or_else(|| {
+                // No descriptor left: this one's own number serves.
+                // SAFETY: its owner in this process never uses it but to close it, which the next lines
+                // make true again for the number.
                 unsafe { libc::close(fd) };
-            }
-            spare = Some(refusing);
+                refusing_descriptor()
+            })
         });
-    }
+        let Some(refusing) = refusing else { return };
+        if refusing.as_raw_fd() == fd {
+            std::mem::forget(refusing);
+            return;
+        }
+        // SAFETY: INVARIANT(registered): the number is this crate's, so nobody else's file is closed.
+        if unsafe { libc::dup3(refusing.as_raw_fd(), fd, libc::O_CLOEXEC) } < 0 {
+            // Above a limit that was lowered. Rather closed twice than a lock that is held on.
+            // SAFETY: as above.
+            unsafe { libc::close(fd) };
+        }
+        spare = Some(refusing);
+    });
 }
 
 /// A descriptor with which nothing can be done: reading, writing, locking and polling it fail.
@@ -468,18 +344,6 @@ mod tests {
     }
 
     #[test]
-    fn the_registry_has_room_for_high_numbers() {
-        let registry = Registry::new();
-        for fd in [0, 63, 64, 4095, 4096, 20_000] {
-            registry.mark(fd, true);
-        }
-        registry.mark(64, false);
-        let mut seen = Vec::new();
-        registry.for_each(|fd| seen.push(fd));
-        assert_eq!(seen, [0, 63, 4095, 4096, 20_000]);
-    }
-
-    #[test]
     fn a_stamp_is_current_in_its_process_only() {
         alone!("a_stamp_is_current_in_its_process_only", || {
             let here = stamp();
@@ -504,7 +368,7 @@ mod tests {
             let outer = NoFork::enter();
             let inner = NoFork::enter();
             drop(inner);
-            assert_eq!(outer.0.owner.load(Ordering::Relaxed), this_thread());
+            assert!(outer.0.is_held_here());
             let pid = fork_for_test(false, || {
                 // As if a signal handler had forked: the child goes on, and leaves what it never entered.
                 drop(NoFork::enter());

@@ -99,14 +99,46 @@ fn errno_of(result: libc::c_int) -> Result<()> {
     }
 }
 
-/// Takes a shared `flock` without waiting; `false`: somebody has it for himself.
-pub(crate) fn try_flock_shared(fd: impl AsFd) -> Result<bool> {
-    flock(fd, FlockOperation::NonBlockingLockShared)
+/// A `flock`, shared or exclusive or neither yet. It belongs to the open file description, which is to be this
+/// one's alone, and ends when this is dropped, even if a child that is about to `exec` has the descriptor too.
+#[derive(Debug)]
+pub(crate) struct Flock {
+    fd: Registered,
+    stamp: Stamp,
 }
 
-/// Takes an exclusive `flock` without waiting; `false`: somebody has it.
-pub(crate) fn try_flock_exclusive(fd: impl AsFd) -> Result<bool> {
-    flock(fd, FlockOperation::NonBlockingLockExclusive)
+impl Flock {
+    /// Opens what is to be locked, and takes nothing yet.
+    pub(crate) fn open(open: impl FnOnce() -> Result<OwnedFd>) -> Result<Flock> {
+        Ok(Flock {
+            fd: Registered::open(open)?,
+            stamp: fork::stamp(),
+        })
+    }
+
+    /// Takes it shared, without waiting; `false`: somebody has it for himself, and what was held here is let go of.
+    pub(crate) fn try_shared(&self) -> Result<bool> {
+        try_flock_shared(&self.fd)
+    }
+
+    /// Takes it exclusive, without waiting; `false`: somebody has it, and what was held here is let go of.
+    pub(crate) fn try_exclusive(&self) -> Result<bool> {
+        flock(&self.fd, FlockOperation::NonBlockingLockExclusive)
+    }
+}
+
+impl Drop for Flock {
+    fn drop(&mut self) {
+        if self.stamp.is_current() {
+            let _ = flock(&self.fd, FlockOperation::Unlock);
+        }
+    }
+}
+
+/// Takes a shared `flock` for as long as the open file description lives, without waiting; `false`: somebody has it
+/// for himself.
+pub(crate) fn try_flock_shared(fd: impl AsFd) -> Result<bool> {
+    flock(fd, FlockOperation::NonBlockingLockShared)
 }
 
 fn flock(fd: impl AsFd, operation: FlockOperation) -> Result<bool> {
@@ -207,10 +239,12 @@ mod tests {
     #[test]
     fn flock_knows_shared_and_exclusive() {
         let scratch = Scratch::new();
-        let [a, b] = [(); 2].map(|()| file::reopen_directory(&scratch.1).unwrap());
-        assert!(try_flock_shared(&a).unwrap() && try_flock_shared(&b).unwrap());
-        assert!(!try_flock_exclusive(&a).unwrap());
+        let [a, b] = [(); 2].map(|()| Flock::open(|| file::reopen_directory(&scratch.1)).unwrap());
+        assert!(a.try_shared().unwrap() && b.try_shared().unwrap());
+        assert!(!a.try_exclusive().unwrap());
+        // As a child has it that has not yet come to its `exec`.
+        let _copy = b.fd.as_fd().try_clone_to_owned().unwrap();
         drop(b);
-        assert!(try_flock_exclusive(&a).unwrap());
+        assert!(a.try_exclusive().unwrap());
     }
 }

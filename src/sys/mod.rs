@@ -5,12 +5,14 @@ pub(crate) mod copy;
 pub(crate) mod fifo;
 pub(crate) mod file;
 pub(crate) mod fork;
+mod fork_state;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod ring_bytes;
 pub(crate) mod signal;
+pub(crate) mod watch;
 
 #[cfg(test)]
 pub(crate) mod testing;

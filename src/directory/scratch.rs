@@ -1,0 +1,201 @@
+//! Where things are made before they have a name, and where they go when they lose it.
+//!
+//! A scratch directory holds half-made things and tombstones under random names. A maker holds a shared `flock`
+//! on it for as long as it makes. A cleaner lists the names while it has the `flock` for itself: as there is no
+//! maker then, whatever it saw is dead, or is a tombstone. It needs the lock no longer than for the listing,
+//! since a random name is never used again. A tombstone whose own `lock` file is held is left to its holder;
+//! two that remove the same tombstone do not get in each other's way.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::directory::Directory;
+use crate::directory::holder::LOCK;
+use crate::error::{Error, Result};
+use crate::sys::clock::{Backoff, Deadline};
+use crate::sys::file;
+use crate::sys::fork::{self, Stamp};
+use crate::sys::lock::{self, Flock};
+
+/// The deepest that a tree of this crate's making is: service, `s`, session, and one to spare.
+const DEPTH: u32 = 4;
+
+/// While it lives, no cleaner takes what is being made for dead.
+#[derive(Debug)]
+pub(super) struct Maker {
+    _flock: Flock,
+}
+
+impl Maker {
+    /// Becomes a maker; a cleaner is waited for. What the dead have left behind is removed on the way in.
+    pub(super) fn enter(scratch: &Directory, deadline: Deadline) -> Result<Maker> {
+        let flock = open_flock(scratch)?;
+        let os = |doing| Error::os(doing, scratch.path());
+        let dead = if flock.try_exclusive().map_err(os("lock"))? {
+            file::names_in(scratch).map_err(os("list"))?
+        } else {
+            Vec::new()
+        };
+        let mut backoff = Backoff::new();
+        while !flock.try_shared().map_err(os("lock"))? {
+            if !backoff.wait(deadline) {
+                return Err(
+                    deadline.timed_out(format!("a cleaner to leave {}", scratch.path().display()))
+                );
+            }
+        }
+        remove_dead(scratch, &dead);
+        Ok(Maker { _flock: flock })
+    }
+}
+
+/// Removes what the dead have left behind, unless somebody is making something just now.
+pub(super) fn clean(scratch: &Directory) -> Result<()> {
+    let flock = open_flock(scratch)?;
+    if !flock
+        .try_exclusive()
+        .map_err(Error::os("lock", scratch.path()))?
+    {
+        return Ok(());
+    }
+    let dead = file::names_in(scratch).map_err(Error::os("list", scratch.path()))?;
+    drop(flock);
+    remove_dead(scratch, &dead);
+    Ok(())
+}
+
+fn open_flock(scratch: &Directory) -> Result<Flock> {
+    Flock::open(|| file::reopen_directory(scratch)).map_err(Error::os("open", scratch.path()))
+}
+
+fn remove_dead(scratch: &Directory, names: &[CString]) {
+    for name in names {
+        if !is_held(scratch, name) {
+            // What cannot be removed now is left to whoever comes next.
+            let _ = remove_tree(scratch.as_fd(), name, DEPTH);
+        }
+    }
+}
+
+/// Whether somebody holds the `lock` in a tombstone. When in doubt, yes.
+fn is_held(scratch: &Directory, name: &CStr) -> bool {
+    let look = file::open_directory_at(scratch, name)
+        .and_then(|directory| file::open_file_read_only_at(&directory, LOCK))
+        .and_then(|lock| lock::is_held(&lock));
+    match look {
+        Ok(held) => held,
+        // It is gone, or is nothing that this crate makes.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL | Errno::NXIO) => false,
+        Err(_) => true,
+    }
+}
+
+/// A directory that is being made. Unless it is published, it is removed with this.
+#[derive(Debug)]
+pub(super) struct HalfMade<'s> {
+    scratch: &'s Directory,
+    name: CString,
+    directory: Directory,
+    is_published: bool,
+    stamp: Stamp,
+}
+
+impl<'s> HalfMade<'s> {
+    /// Makes a directory under a random name. To be called by a [`Maker`].
+    pub(super) fn create(scratch: &'s Directory) -> Result<HalfMade<'s>> {
+        let name = random_name(scratch)?;
+        let text = name.to_string_lossy();
+        let directory = scratch.create_at(&text)?;
+        Ok(HalfMade {
+            scratch,
+            name,
+            directory,
+            is_published: false,
+            stamp: fork::stamp(),
+        })
+    }
+
+    /// The directory.
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The random name.
+    pub(super) fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// Gives it its name, in one step. On an error it is removed.
+    pub(super) fn publish(mut self, parent: &Directory, name: &CStr) -> Result<Directory> {
+        let path = parent.path().join(&*name.to_string_lossy());
+        let directory = self.directory.try_clone()?;
+        file::rename_at(self.scratch, &*self.name, parent, name)
+            .map_err(Error::os("publish", &path))?;
+        self.is_published = true;
+        Ok(directory.at(path))
+    }
+}
+
+impl Drop for HalfMade<'_> {
+    fn drop(&mut self) {
+        // In a forked child it is the parent's.
+        if !self.is_published && self.stamp.is_current() {
+            let _ = remove_tree(self.scratch.as_fd(), &self.name, DEPTH);
+        }
+    }
+}
+
+/// Takes a directory's name away by renaming it into the scratch directory.
+pub(super) fn bury(
+    parent: &Directory,
+    name: &CStr,
+    scratch: &Directory,
+) -> rustix::io::Result<CString> {
+    let tombstone = file::random_name()?;
+    file::rename_at(parent, name, scratch, &*tombstone)?;
+    Ok(tombstone)
+}
+
+/// Removes a tombstone with all that is in it.
+pub(super) fn remove(scratch: &Directory, tombstone: &CStr) -> Result<()> {
+    remove_tree(scratch.as_fd(), tombstone, DEPTH).map_err(Error::os(
+        "remove",
+        scratch.path().join(&*tombstone.to_string_lossy()),
+    ))
+}
+
+fn random_name(scratch: &Directory) -> Result<CString> {
+    file::random_name().map_err(Error::os("find a name in", scratch.path()))
+}
+
+/// Removes a file, or a directory with all that is in it; its `lock` goes last, as it tells others that somebody is
+/// at it. What others remove or add meanwhile is removed too.
+fn remove_tree(parent: BorrowedFd<'_>, name: &CStr, depth: u32) -> rustix::io::Result<()> {
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        match file::remove_directory_at(parent, name) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTDIR) => return file::unlink_at(parent, name),
+            Err(Errno::NOTEMPTY | Errno::EXIST) if depth > 0 => {}
+            Err(errno) => return Err(errno),
+        }
+        let directory = match file::open_directory_at(parent, name) {
+            Err(Errno::NOENT) => return Ok(()),
+            opened => opened?,
+        };
+        let mut names = file::names_in(&directory)?;
+        names.sort_unstable_by_key(|name| name.to_bytes() == LOCK.as_bytes());
+        for name in names {
+            match file::unlink_at(&directory, &*name) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR | Errno::PERM) => {
+                    remove_tree(directory.as_fd(), &name, depth - 1)?;
+                }
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Err(Errno::NOTEMPTY)
+}

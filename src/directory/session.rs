@@ -1,0 +1,293 @@
+//! Sessions on their way through a service's directory: built and published by clients, given slots and removed by
+//! the server.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use crate::directory::holder::{self, Holder, LOCK, Role};
+use crate::directory::scratch::{self, HalfMade, Maker};
+use crate::directory::service::{NEW, SLOTS, ServiceDir, TMP};
+use crate::directory::view::ServiceView;
+use crate::directory::{Directory, is_errno};
+use crate::error::{Error, Result};
+use crate::sys::clock::Deadline;
+use crate::sys::file;
+use crate::sys::lock::{self, OfdLock};
+use crate::sys::process::Identity;
+
+/// Makes sessions for a service; one serves any number of them, one after another.
+#[derive(Debug)]
+pub(crate) struct SessionMaker<'v> {
+    view: &'v ServiceView,
+    tmp: Directory,
+    new: Directory,
+}
+
+impl ServiceView {
+    /// What a session is built with. `None`: the service has just been removed; it is to be looked for again.
+    pub(crate) fn session_maker(&self) -> Result<Option<SessionMaker<'_>>> {
+        let parts = [TMP, NEW].map(|part| self.directory().open_at(part));
+        match parts {
+            [Ok(tmp), Ok(new)] => Ok(Some(SessionMaker {
+                view: self,
+                tmp,
+                new,
+            })),
+            [Err(error), _] | [_, Err(error)] => self.unless_removed(error).map(|()| None),
+        }
+    }
+
+    /// An error, unless it is explained by the removal of the service.
+    fn unless_removed(&self, error: Error) -> Result<()> {
+        if is_errno(&error, Errno::NOENT) && !self.is_named()? {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }
+}
+
+impl SessionMaker<'_> {
+    /// Begins a session: a directory that nobody else sees, with the session's lock held. `None`: as in
+    /// [`ServiceView::session_maker`].
+    pub(crate) fn build(&self, deadline: Deadline) -> Result<Option<SessionBuilder<'_>>> {
+        let begun = Maker::enter(&self.tmp, deadline).and_then(|maker| {
+            let half = HalfMade::create(&self.tmp)?;
+            let lock = holder::create_locked(half.directory(), Role::Client)
+                .map_err(Error::os("create", half.directory().path().join(LOCK)))?;
+            Ok((maker, half, lock))
+        });
+        match begun {
+            Ok((maker, half, lock)) => Ok(Some(SessionBuilder {
+                maker: self,
+                half,
+                lock,
+                _maker: maker,
+            })),
+            Err(error) => self.view.unless_removed(error).map(|()| None),
+        }
+    }
+}
+
+/// A session that is being built. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct SessionBuilder<'m> {
+    maker: &'m SessionMaker<'m>,
+    half: HalfMade<'m>,
+    lock: OfdLock,
+    _maker: Maker,
+}
+
+impl SessionBuilder<'_> {
+    /// The session's directory, to make its segment and FIFOs in.
+    pub(crate) fn directory(&self) -> &Directory {
+        self.half.directory()
+    }
+
+    /// The descriptor of the session's lock: FIFO ends are to be opened [`file::above`] it.
+    pub(crate) fn lock(&self) -> impl AsFd {
+        self.lock.as_fd()
+    }
+
+    /// Puts the complete session where the server, or the next one, looks for it. `None`: the service was removed
+    /// before; nothing is left of the session, and the service is to be looked for again.
+    ///
+    /// A server that removes the service afterwards finds the session and says in it that it is closed.
+    pub(crate) fn publish(self) -> Result<Option<SessionDir>> {
+        let SessionMaker { view, new, .. } = self.maker;
+        let name = self.half.name().to_owned();
+        let directory = match self.half.publish(new, &name) {
+            Ok(directory) => directory,
+            Err(error) => return view.unless_removed(error).map(|()| None),
+        };
+        // What is published before the service loses its name is seen by its server's last look: see
+        // `ServiceDir::retire`. What comes later sees here that the name is lost.
+        if !view.is_named()? {
+            return Ok(None);
+        }
+        Ok(Some(SessionDir {
+            directory,
+            name,
+            lock: self.lock,
+        }))
+    }
+}
+
+/// A session's directory, as its client has it. Dropping it ends the session: the server removes it.
+#[derive(Debug)]
+pub(crate) struct SessionDir {
+    directory: Directory,
+    name: CString,
+    lock: OfdLock,
+}
+
+impl SessionDir {
+    /// The directory, wherever the server has moved it.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The descriptor of the session's lock: see [`SessionBuilder::lock`].
+    pub(crate) fn lock(&self) -> impl AsFd {
+        self.lock.as_fd()
+    }
+
+    /// Shows the session under the path of its slot from now on.
+    pub(crate) fn in_slot(self, view: &ServiceView, slot: u32) -> SessionDir {
+        let path = view.directory().path().join(SLOTS).join(slot.to_string());
+        SessionDir {
+            directory: self.directory.at(path),
+            ..self
+        }
+    }
+
+    /// Takes a session back that no server has taken up, and removes it. `false`: one has, or the service is gone;
+    /// the session then ends like any other.
+    pub(crate) fn withdraw(self, view: &ServiceView) -> Result<bool> {
+        let Some(maker) = view.session_maker()? else {
+            return Ok(false);
+        };
+        match scratch::bury(&maker.new, &self.name, &maker.tmp) {
+            Ok(tombstone) => scratch::remove(&maker.tmp, &tombstone).map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Error::os("withdraw", self.directory.path())(errno)),
+        }
+    }
+}
+
+/// A session that waits for a server to take it up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NewSession(CString);
+
+impl NewSession {
+    fn text(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// Sessions in the hand of the server. No descriptor is kept for any of them: a [`Directory`] that is given out is to
+/// be dropped after use.
+impl ServiceDir {
+    /// The sessions that wait, in no order.
+    pub(crate) fn new_sessions(&self) -> Result<Vec<NewSession>> {
+        let names = file::names_in(&self.new).map_err(Error::os("list", self.new.path()))?;
+        let ours = names.into_iter().filter(|name| file::is_random_name(name));
+        Ok(ours.map(NewSession).collect())
+    }
+
+    /// The slots in which a session stands, in order.
+    pub(crate) fn taken_slots(&self) -> Result<Vec<u32>> {
+        let names = file::names_in(&self.slots).map_err(Error::os("list", self.slots.path()))?;
+        let mut slots: Vec<u32> = names.iter().filter_map(|name| slot_of(name)).collect();
+        slots.sort_unstable();
+        Ok(slots)
+    }
+
+    /// Opens a session that waits; `None` if its client has withdrawn it.
+    pub(crate) fn open_new(&self, session: &NewSession) -> Result<Option<Directory>> {
+        unless_missing(self.new.open_at(session.text()))
+    }
+
+    /// Moves a session that waits into a free slot; `None` if its client has withdrawn it.
+    ///
+    /// # Errors
+    /// [`Error::Os`] with `EEXIST` if the slot is not free.
+    pub(crate) fn take_up(&self, session: &NewSession, slot: u32) -> Result<Option<Directory>> {
+        let name = slot.to_string();
+        let moved = file::rename_at(&self.new, &*session.0, &self.slots, &*name);
+        match moved {
+            Ok(()) => self.open_slot(slot),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Error::os("move a session to", self.slots.path().join(name))(errno)),
+        }
+    }
+
+    /// Opens the session in a slot; `None` if there is none.
+    pub(crate) fn open_slot(&self, slot: u32) -> Result<Option<Directory>> {
+        unless_missing(self.slots.open_at(&slot.to_string()))
+    }
+
+    /// Whether the client of the session in a slot holds the session's lock. One that has died does not.
+    pub(crate) fn is_owner_alive(&self, slot: u32) -> Result<bool> {
+        self.open_slot(slot)?
+            .map_or(Ok(false), |session| is_owner_alive(&session))
+    }
+
+    /// Takes the session in a slot out and removes it, whoever holds it. The slot is free afterwards, even if
+    /// something of the session could not be removed yet.
+    pub(crate) fn remove_slot(&self, slot: u32) -> Result<()> {
+        let name = CString::new(slot.to_string()).unwrap_or_default();
+        self.remove_session(&self.slots, &name)
+    }
+
+    /// [`ServiceDir::remove_slot`] for a session that waits.
+    pub(crate) fn remove_new(&self, session: &NewSession) -> Result<()> {
+        self.remove_session(&self.new, &session.0)
+    }
+
+    /// Removes what clients have left behind that died while they built a session.
+    pub(crate) fn clean(&self) -> Result<()> {
+        scratch::clean(&self.tmp)
+    }
+
+    fn remove_session(&self, parent: &Directory, name: &CStr) -> Result<()> {
+        match scratch::bury(parent, name, &self.tmp) {
+            Ok(tombstone) => scratch::remove(&self.tmp, &tombstone),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => {
+                let path = parent.path().join(&*name.to_string_lossy());
+                Err(Error::os("remove", path)(errno))
+            }
+        }
+    }
+}
+
+/// Whether the client of a session holds its lock.
+pub(crate) fn is_owner_alive(session: &Directory) -> Result<bool> {
+    match holder::open_to_look(session) {
+        Ok(look) => lock::is_held(&look),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+    .map_err(Error::os("look at", session.path().join(LOCK)))
+}
+
+/// Who made a session, as its lock file says; `None` if that cannot be read.
+pub(crate) fn owner(session: &Directory) -> Result<Option<Identity>> {
+    holder::open_to_look(session)
+        .and_then(|look| Holder::read(&look))
+        .map(|holder| holder.map(|holder| holder.identity))
+        .map_err(Error::os("read", session.path().join(LOCK)))
+}
+
+fn unless_missing(opened: Result<Directory>) -> Result<Option<Directory>> {
+    match opened {
+        Ok(directory) => Ok(Some(directory)),
+        Err(error) if is_errno(&error, Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The slot of this name, in the one way in which it is written.
+fn slot_of(name: &CStr) -> Option<u32> {
+    let text = name.to_str().ok()?;
+    text.parse()
+        .ok()
+        .filter(|slot: &u32| slot.to_string() == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_has_one_name() {
+        assert_eq!(slot_of(c"0"), Some(0));
+        assert_eq!(slot_of(c"4294967295"), Some(u32::MAX));
+        for other in [c"", c"00", c"+1", c"1 ", c"4294967296", c"x"] {
+            assert_eq!(slot_of(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The directory of a service, as its clients have it.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use crate::directory::holder::{self, Holder, LOCK};
+use crate::directory::service::{bad_lock, is_named, leave_runtime};
+use crate::directory::{Directory, Missing, Name, is_errno};
+use crate::error::{Error, Result};
+use crate::sys::clock::{Backoff, Deadline};
+use crate::sys::lock;
+use crate::sys::watch::Watch;
+
+/// A service that was found: its server may be dead, and its name may be taken away at any time.
+#[derive(Debug)]
+pub(crate) struct ServiceView {
+    runtime: Directory,
+    service: Name,
+    directory: Directory,
+    lock: OwnedFd,
+}
+
+impl ServiceView {
+    /// Looks for a service; `None` if there is none of this name.
+    pub(crate) fn find(runtime: &Directory, service: &Name) -> Result<Option<ServiceView>> {
+        loop {
+            let Some(runtime) = runtime.current(Missing::Leave)? else {
+                return Ok(None);
+            };
+            let directory = match runtime.open_at(service.as_str()) {
+                Err(error) if is_errno(&error, Errno::NOENT) => return Ok(None),
+                opened => opened?,
+            };
+            match holder::open_to_look(&directory) {
+                Ok(lock) => {
+                    return Ok(Some(ServiceView {
+                        runtime,
+                        service: service.clone(),
+                        directory,
+                        lock,
+                    }));
+                }
+                // It has just been removed; perhaps another stands there.
+                Err(Errno::NOENT) if !is_named(&runtime, service, &directory)? => {}
+                Err(errno) => return Err(bad_lock(&directory, errno)),
+            }
+        }
+    }
+
+    /// Waits until there is a service of this name; `None` if there is none when the deadline passes. The runtime
+    /// directory may be removed and made again meanwhile.
+    pub(crate) fn wait_for(
+        runtime: &Directory,
+        service: &Name,
+        deadline: Deadline,
+    ) -> Result<Option<ServiceView>> {
+        if let Some(view) = ServiceView::find(runtime, service)? {
+            return Ok(Some(view));
+        }
+        let mut backoff = Backoff::new();
+        loop {
+            // Watched first and looked for then, so that nothing is missed in between.
+            let watch = watch_for(runtime, service);
+            if let Some(view) = ServiceView::find(runtime, service)? {
+                return Ok(Some(view));
+            }
+            let in_time = match watch {
+                Ok(watch) => watch
+                    .wait(deadline)
+                    .map_err(Error::os("watch", runtime.path()))?,
+                // All the watches of this user are used up, or what lies above may not be read.
+                Err(_) => backoff.wait(deadline),
+            };
+            if !in_time {
+                let view = ServiceView::find(runtime, service)?;
+                if view.is_none() {
+                    leave_runtime(runtime);
+                }
+                return Ok(view);
+            }
+        }
+    }
+
+    /// The service's directory.
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The service's name.
+    pub(crate) fn service(&self) -> &Name {
+        &self.service
+    }
+
+    /// Whether the name still leads to this directory. If not, there is another service by now, or none.
+    pub(crate) fn is_named(&self) -> Result<bool> {
+        is_named(&self.runtime, &self.service, &self.directory)
+    }
+
+    /// Whether the lock is held: by a server, by one that is just ending, or by what a dead one has left behind.
+    pub(crate) fn is_held(&self) -> Result<bool> {
+        lock::is_held(&self.lock).map_err(Error::os("look at", self.directory.path().join(LOCK)))
+    }
+
+    /// Who recorded itself as the holder last; it may be dead.
+    pub(crate) fn holder(&self) -> Result<Option<Holder>> {
+        Holder::read(&self.lock).map_err(Error::os("read", self.directory.path().join(LOCK)))
+    }
+}
+
+fn watch_for(runtime: &Directory, service: &Name) -> rustix::io::Result<Watch> {
+    let path = runtime.path();
+    let mut watch = Watch::new()?;
+    if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+        watch.add(parent, name.as_encoded_bytes())?;
+    }
+    match watch.add(path, service.as_str()) {
+        // The watch above tells when it is there.
+        Ok(()) | Err(Errno::NOENT) => Ok(watch),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,242 @@
+//! Directories as programs see them: what is made where, and what is refused.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test does not expect ends it"
+)]
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use osps_ipc::{Directory, Error, Name};
+
+/// A directory that goes with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(test: &str) -> Scratch {
+        let path = PathBuf::from(format!("/dev/shm/osps-test-{test}-{}", std::process::id()));
+        Directory::create(&path).unwrap();
+        Scratch(path)
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+/// The message of a refusal, which names the directory.
+fn refusal(path: &Path) -> String {
+    match Directory::open(path) {
+        Err(error @ Error::BadDirectory { .. }) => {
+            let message = error.to_string();
+            assert!(message.contains(&path.display().to_string()), "{message}");
+            message
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn create_makes_what_must_not_exist_and_open_needs_what_exists() {
+    let scratch = Scratch::new("verbs");
+    let path = scratch.join("new");
+    assert!(matches!(Directory::open(&path), Err(Error::Os { .. })));
+    let made = Directory::create(&path).unwrap();
+    assert_eq!(made.path(), path);
+    assert_eq!(mode(&path), 0o700);
+    assert!(matches!(Directory::create(&path), Err(Error::Os { .. })));
+    Directory::open(&path).unwrap();
+    let error = Directory::create(scratch.join("missing/new")).unwrap_err();
+    assert!(error.to_string().contains("missing/new"), "{error}");
+}
+
+#[test]
+fn a_subdirectory_is_made_once() {
+    let scratch = Scratch::new("sub");
+    let above = Directory::open(&scratch.0).unwrap();
+    let name = Name::new("below").unwrap();
+    for _ in 0..2 {
+        let below = above.subdirectory(&name).unwrap();
+        assert_eq!(below.path(), scratch.join("below"));
+    }
+    fs::set_permissions(scratch.join("below"), Permissions::from_mode(0o750)).unwrap();
+    let error = above.subdirectory(&name).unwrap_err();
+    assert!(matches!(error, Error::BadDirectory { .. }), "{error}");
+}
+
+#[test]
+fn a_directory_that_others_can_enter_is_refused_with_the_command_that_mends_it() {
+    let scratch = Scratch::new("mode");
+    let path = scratch.join("open");
+    fs::create_dir(&path).unwrap();
+    for wrong in [0o755, 0o750, 0o701, 0o777, 0o1777] {
+        fs::set_permissions(&path, Permissions::from_mode(wrong)).unwrap();
+        let message = refusal(&path);
+        let command = format!("chmod 0700 '{}'", path.display());
+        assert!(message.contains(&command), "{message}");
+        assert!(message.contains(&format!("{wrong:04o}")), "{message}");
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+    Directory::open(&path).unwrap();
+}
+
+#[test]
+fn a_symbolic_link_is_refused_even_with_a_slash_behind_it() {
+    let scratch = Scratch::new("link");
+    Directory::create(scratch.join("real")).unwrap();
+    let link = scratch.join("link");
+    symlink(scratch.join("real"), &link).unwrap();
+    assert!(refusal(&link).contains("symbolic link"));
+    for spelling in ["link/", "link/.", "link//"] {
+        let error = Directory::open(scratch.join(spelling)).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"), "{error}");
+    }
+    let below = Directory::open(&scratch.0)
+        .unwrap()
+        .subdirectory(&Name::new("link").unwrap());
+    assert!(matches!(below, Err(Error::BadDirectory { .. })));
+}
+
+#[test]
+fn what_is_no_directory_is_refused() {
+    let scratch = Scratch::new("file");
+    let file = scratch.join("file");
+    fs::write(&file, "").unwrap();
+    assert!(refusal(&file).contains("not a directory"));
+}
+
+#[test]
+fn a_directory_of_another_user_is_refused_with_both_uids() {
+    let scratch = Scratch::new("owner");
+    let path = scratch.join("foreign");
+    Directory::create(&path).unwrap();
+    let own = fs::metadata(&path).unwrap().uid();
+    if chown(&path, Some(65534), None).is_err() {
+        eprintln!("SKIPPED: only root can give a directory away");
+        return;
+    }
+    let message = refusal(&path);
+    assert!(
+        message.contains("uid 65534") && message.contains(&format!("uid {own}")),
+        "{message}"
+    );
+}
+
+/// What [`the_runtime_directory_is_printed`] prints in another environment.
+fn runtime_with(set: &[(&str, &Path)]) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_runtime_directory_is_printed", "--nocapture"])
+        .env_remove("OSPS_IPC_DIR")
+        .env_remove("XDG_RUNTIME_DIR")
+        .env("OSPS_TEST_ROLE", "print")
+        .envs(set.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("> "));
+    line.unwrap().to_owned()
+}
+
+#[test]
+fn the_runtime_directory_is_printed() {
+    if std::env::var_os("OSPS_TEST_ROLE").is_none() {
+        return;
+    }
+    match Directory::runtime() {
+        Ok(runtime) => println!("\n> {}", runtime.path().display()),
+        Err(error) => println!("\n> error: {error}"),
+    }
+}
+
+#[test]
+fn the_runtime_directory_is_found_by_the_environment_and_made() {
+    let scratch = Scratch::new("env");
+    let own = scratch.join("own");
+    assert_eq!(
+        runtime_with(&[("OSPS_IPC_DIR", &own)]),
+        own.to_str().unwrap()
+    );
+    assert_eq!(mode(&own), 0o700);
+    let xdg = scratch.join("osps-ipc");
+    for empty in [&[][..], &[("OSPS_IPC_DIR", Path::new(""))]] {
+        let mut set = empty.to_vec();
+        set.push(("XDG_RUNTIME_DIR", &scratch.0));
+        assert_eq!(runtime_with(&set), xdg.to_str().unwrap());
+    }
+    assert_eq!(mode(&xdg), 0o700);
+    let both = [("OSPS_IPC_DIR", &*own), ("XDG_RUNTIME_DIR", &*scratch.0)];
+    assert_eq!(runtime_with(&both), own.to_str().unwrap());
+    let nowhere = scratch.join("a/b");
+    let error = runtime_with(&[("OSPS_IPC_DIR", &nowhere)]);
+    assert!(
+        error.starts_with("error: ") && error.contains("a/b"),
+        "{error}"
+    );
+}
+
+#[test]
+fn without_a_usable_xdg_directory_the_runtime_directory_is_in_shared_memory() {
+    let scratch = Scratch::new("shm");
+    let uid = fs::metadata(&scratch.0).unwrap().uid();
+    let default = PathBuf::from(format!("/dev/shm/osps-ipc-{uid}"));
+    let was_there = default.exists();
+    let file = scratch.join("file");
+    fs::write(&file, "").unwrap();
+    let missing = scratch.join("missing");
+    for unusable in [Path::new("relative"), &missing, &file] {
+        let found = runtime_with(&[("XDG_RUNTIME_DIR", unusable)]);
+        assert_eq!(found, default.to_str().unwrap());
+    }
+    let foreign = scratch.join("foreign");
+    fs::create_dir(&foreign).unwrap();
+    if chown(&foreign, Some(65534), None).is_ok() {
+        // As after `su`: what was made there would be in its owner's way.
+        let found = runtime_with(&[("XDG_RUNTIME_DIR", &foreign)]);
+        assert_eq!(found, default.to_str().unwrap());
+    }
+    if !was_there {
+        // Fails if another program has begun to use it, as it should.
+        let _ = fs::remove_dir(&default);
+    }
+}
+
+#[test]
+fn a_name_is_checked_before_anything_is_made() {
+    for (bad, why) in [
+        ("", "empty"),
+        ("a/b", "path"),
+        ("..", "'.'"),
+        (&"n".repeat(201), "200"),
+    ] {
+        let error = Name::new(bad).unwrap_err();
+        assert!(matches!(error, Error::BadName { .. }));
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    Name::new("n".repeat(Name::MAX_LEN)).unwrap();
+}
+
+#[test]
+fn a_directory_is_not_inherited_by_a_program_that_is_started() {
+    let scratch = Scratch::new("cloexec");
+    let _open = Directory::open(&scratch.0).unwrap();
+    let output = Command::new("ls")
+        .args(["-l", "/proc/self/fd"])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!listed.contains("osps-test-cloexec"), "{listed}");
+}
