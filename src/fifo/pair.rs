@@ -143,7 +143,6 @@ impl FifoPair {
             names.set_owned(false);
             return Err(Error::InUse { path });
         }
-        names.set_owned(side == Side::Creator);
         // SYNC(hello): each side opens its read end before it looks for the other's. So of two that start at the same
         // time at least one finds the other, and says hello.
         let epoll = Epoll::new().map_err(Error::os("make an epoll set for", &path))?;
@@ -172,6 +171,8 @@ impl FifoPair {
             pair.link.set_hello_due(true);
             pair.settle()?;
         }
+        // Last, so that a failed attempt to take over removes nothing.
+        pair.names.set_owned(side == Side::Creator);
         Ok(pair)
     }
 

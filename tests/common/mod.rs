@@ -1,0 +1,161 @@
+//! Helpers for tests with several processes: a directory that goes away, and this test binary executed again in a
+//! role.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "shared by test binaries that use parts of it; what a test does not expect ends it"
+)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::ops::Deref;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use osps_ipc::Directory;
+
+/// How long anything may take that should come soon.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+const ROLE: &str = "OSPS_IPC_TEST_ROLE";
+const PLACE: &str = "OSPS_IPC_TEST_DIRECTORY";
+/// What a helper's lines to its parent begin with, unlike those of the test harness.
+const MARK: &str = "@ ";
+
+/// A directory of a test, removed with its contents.
+pub(crate) struct Scratch(Directory);
+
+impl Scratch {
+    pub(crate) fn new() -> Scratch {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("osps-ipc-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        // What a process of the same number left when it was killed.
+        let _ = std::fs::remove_dir_all(&path);
+        Scratch(Directory::create(path).unwrap())
+    }
+}
+
+impl Deref for Scratch {
+    type Target = Directory;
+
+    fn deref(&self) -> &Directory {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.0.path());
+    }
+}
+
+/// This test binary in a role, in a process of its own. Killed when it is dropped.
+pub(crate) struct Helper {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Helper {
+    /// Executes the test `test` of this binary again, which asks [`role`] what to do.
+    pub(crate) fn start(test: &str, role: &str, directory: &Path) -> Helper {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--include-ignored"])
+            .env(ROLE, role)
+            .env(PLACE, directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // The harness's own "test NAME ... " may stand before it.
+                if let Some((_, said)) = line.split_once(MARK)
+                    && sender.send(said.to_owned()).is_err()
+                {
+                    break;
+                }
+            }
+        });
+        Helper {
+            stdin: child.stdin.take(),
+            child,
+            lines,
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line that it [`tell`]s.
+    pub(crate) fn line(&self) -> String {
+        self.lines.recv_timeout(SOON).unwrap()
+    }
+
+    /// Waits until it tells this.
+    pub(crate) fn expect(&self, said: &str) {
+        assert_eq!(self.line(), said);
+    }
+
+    /// Lets its [`wait_for_end`] return.
+    pub(crate) fn end(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Ends it as a crash would, and waits until it is gone.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Lets it end by itself, in good order.
+    pub(crate) fn finish(mut self) {
+        self.end();
+        let (sender, ended) = mpsc::channel();
+        std::thread::scope(|scope| {
+            let pid = self.pid();
+            scope.spawn(move || {
+                if ended.recv_timeout(SOON).is_err() {
+                    let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+                }
+            });
+            let status = self.child.wait().unwrap();
+            sender.send(()).unwrap();
+            assert!(status.success(), "{status}");
+        });
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// In a helper: its role and its directory. `None` in the test process itself.
+pub(crate) fn role() -> Option<(String, Directory)> {
+    let role = std::env::var(ROLE).ok()?;
+    let place = std::env::var_os(PLACE).unwrap();
+    Some((role, Directory::open(place).unwrap()))
+}
+
+/// In a helper: says something to the parent.
+pub(crate) fn tell(said: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{MARK}{said}").unwrap();
+    out.flush().unwrap();
+}
+
+/// In a helper: waits until the parent lets it end, or is gone.
+pub(crate) fn wait_for_end() {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+}
