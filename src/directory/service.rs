@@ -67,10 +67,12 @@ impl ServiceDir {
         self.origin
     }
 
-    /// The descriptor of the lock: FIFO ends are to be opened [`file::above`] it, so that whoever learns of this
-    /// process's death from a FIFO finds the lock free.
-    pub(crate) fn lock(&self) -> impl AsFd {
-        self.lock.as_fd()
+    /// To be called with every FIFO end that is opened, so that who learns of this process's death from it finds the
+    /// lock free: see [`OfdLock::keep_above`].
+    pub(crate) fn keep_lock_above(&mut self, fifo: impl AsFd) -> Result<()> {
+        self.lock
+            .keep_above(fifo)
+            .map_err(Error::os("move", self.directory.path().join(LOCK)))
     }
 
     /// Takes the service's name away, so that it can be claimed anew. What clients publish from now on, they find to

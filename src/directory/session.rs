@@ -86,9 +86,12 @@ impl SessionBuilder<'_> {
         self.half.directory()
     }
 
-    /// The descriptor of the session's lock: FIFO ends are to be opened [`file::above`] it.
-    pub(crate) fn lock(&self) -> impl AsFd {
-        self.lock.as_fd()
+    /// To be called with every FIFO end that is opened: see [`ServiceDir::keep_lock_above`].
+    pub(crate) fn keep_lock_above(&mut self, fifo: impl AsFd) -> Result<()> {
+        let path = self.half.directory().path();
+        self.lock
+            .keep_above(fifo)
+            .map_err(Error::os("move", path.join(LOCK)))
     }
 
     /// Puts the complete session where the server, or the next one, looks for it. `None`: the service was removed
@@ -129,9 +132,11 @@ impl SessionDir {
         &self.directory
     }
 
-    /// The descriptor of the session's lock: see [`SessionBuilder::lock`].
-    pub(crate) fn lock(&self) -> impl AsFd {
-        self.lock.as_fd()
+    /// To be called with every FIFO end that is opened: see [`ServiceDir::keep_lock_above`].
+    pub(crate) fn keep_lock_above(&mut self, fifo: impl AsFd) -> Result<()> {
+        self.lock
+            .keep_above(fifo)
+            .map_err(Error::os("move", self.directory.path().join(LOCK)))
     }
 
     /// Shows the session under the path of its slot from now on.

@@ -150,14 +150,10 @@ fn open_with(dir: impl AsFd, name: impl Arg + Copy, access: OFlags) -> Result<Ow
     retry(|| fs::openat(dir.as_fd(), name, flags, Mode::empty()))
 }
 
-/// The same open file under a descriptor of a higher number than `floor`'s. At the end of a process its descriptors
-/// are closed in the order of their numbers, so that what `floor` holds is let go of first.
-pub(crate) fn above(fd: OwnedFd, floor: impl AsFd) -> Result<OwnedFd> {
-    let floor = floor.as_fd().as_raw_fd();
-    if fd.as_raw_fd() > floor {
-        return Ok(fd);
-    }
-    rustix::io::fcntl_dupfd_cloexec(fd, floor.saturating_add(1))
+/// A second descriptor of the same open file, with a higher number than another's.
+pub(crate) fn duplicate_above(fd: impl AsFd, other: impl AsFd) -> Result<OwnedFd> {
+    let least = other.as_fd().as_raw_fd().saturating_add(1);
+    rustix::io::fcntl_dupfd_cloexec(fd, least)
 }
 
 /// Renames, and fails with `EXIST` if the new name is taken (even by an empty directory).

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use rustix::io::{Errno, Result};
 
-use crate::sys::file::retry;
+use crate::sys::file::{self, retry};
 use crate::sys::fork::{self, Registered, Stamp};
 
 /// A held lock. It is let go of when this is dropped, and when the process ends.
@@ -36,6 +36,19 @@ impl OfdLock {
             Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Moves the lock to a descriptor above another one, if it is below it.
+    ///
+    /// When a process ends, the kernel lets go of its files from the highest number down. Whoever learns of the death
+    /// from a FIFO end then finds a lock above it free. That order is promised nowhere: it makes a second look rare,
+    /// not needless.
+    pub(crate) fn keep_above(&mut self, other: impl AsFd) -> Result<()> {
+        let other = other.as_fd();
+        if self.fd.as_raw_fd() < other.as_raw_fd() {
+            self.fd = Registered::open(|| file::duplicate_above(&self.fd, other))?;
+        }
+        Ok(())
     }
 }
 
@@ -152,7 +165,6 @@ fn flock(fd: impl AsFd, operation: FlockOperation) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::file;
     use crate::sys::fork::{fork_for_test, wait_for_test};
     use crate::sys::testing::alone;
     use std::io::{Read, Write};
@@ -234,6 +246,22 @@ mod tests {
                 }
             }
         );
+    }
+
+    #[test]
+    fn a_lock_that_moves_to_another_descriptor_stays_held() {
+        let scratch = Scratch::new();
+        let look = file::open_file_read_only_at(&scratch.1, "lock").unwrap();
+        let mut lock = scratch.take().unwrap();
+        let other = file::reopen_directory(&scratch.1).unwrap();
+        lock.keep_above(&other).unwrap();
+        assert!(lock.as_fd().as_raw_fd() > other.as_raw_fd());
+        assert!(is_held(&look).unwrap());
+        let number = lock.as_fd().as_raw_fd();
+        lock.keep_above(&other).unwrap();
+        assert_eq!(lock.as_fd().as_raw_fd(), number);
+        drop(lock);
+        assert!(!is_held(&look).unwrap());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::directory::{Missing, holder};
+use crate::sys::poll::poll_one;
+use rustix::event::PollFlags;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
@@ -56,6 +58,25 @@ fn the_service_of_a_killed_server_is_taken_over_at_once() {
     assert_eq!(held.origin(), Origin::TakenOver);
     held.remove().unwrap();
     assert!(runtime.content().is_empty());
+}
+
+#[test]
+fn whoever_learns_of_a_death_from_a_fifo_finds_the_lock_free() {
+    let runtime = Runtime::new();
+    for _ in 0..10 {
+        let mut server = Actor::new(&runtime);
+        server.ask("claim svc");
+        assert_eq!(server.ask("door"), "open");
+        let view = ServiceView::find(&runtime, &name("svc")).unwrap().unwrap();
+        let end = fifo::open_write_end(view.directory(), DOOR)
+            .unwrap()
+            .unwrap();
+        assert!(view.is_held().unwrap());
+        server.process.0.kill().unwrap();
+        let shown = poll_one(&end, PollFlags::empty(), limit()).unwrap();
+        assert!(shown.contains(PollFlags::ERR));
+        assert!(!view.is_held().unwrap());
+    }
 }
 
 #[test]

@@ -14,14 +14,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::directory::service::{Origin, RetiredService, ServiceDir};
+use crate::directory::service::{DOOR, Origin, RetiredService, ServiceDir};
 use crate::directory::view::ServiceView;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
-use crate::sys::file;
 use crate::sys::fork::fork_for_test;
 use crate::sys::testing::{Killed, reexecute, role};
+use crate::sys::{fifo, file};
 
 /// The longest that anything here may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -167,7 +167,8 @@ fn the_other_process() {
         return;
     }
     let runtime = Directory::open(std::env::var_os("OSPS_TEST_RUNTIME").unwrap()).unwrap();
-    let mut held = None;
+    let mut held: Option<ServiceDir> = None;
+    let mut door = None;
     let mut retired: Option<RetiredService> = None;
     let mut lines = std::io::stdin().lines().map_while(|line| line.ok());
     while let Some(line) = lines.next() {
@@ -185,6 +186,13 @@ fn the_other_process() {
                 });
                 say(&said(&claimed));
                 held = claimed.ok();
+            }
+            ["door"] => {
+                let held = held.as_mut().unwrap();
+                let end = fifo::open_read_end(held.directory(), DOOR).unwrap();
+                held.keep_lock_above(&end).unwrap();
+                door = Some(end);
+                say("open");
             }
             ["abandon"] => {
                 held = None;
@@ -222,6 +230,7 @@ fn the_other_process() {
             _ => panic!("{line}"),
         }
     }
+    drop(door);
 }
 
 fn publish_and_hold(runtime: &Directory, service: &str, lines: &mut impl Iterator<Item = String>) {
