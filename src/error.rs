@@ -111,6 +111,15 @@ pub enum Error {
         limit: u64,
     },
 
+    /// An integer in a segment that is not where one of its size can be accessed in one piece.
+    #[error("offset {offset} is not a multiple of {align}")]
+    Misaligned {
+        /// Where the access would begin.
+        offset: u64,
+        /// What the offset must be a multiple of.
+        align: u64,
+    },
+
     /// Another process serves under this name.
     #[error("service {service:?} is already served by {holder}")]
     AlreadyRunning {

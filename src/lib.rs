@@ -8,8 +8,10 @@ mod error;
 mod fifo;
 pub mod request;
 pub mod ring;
+pub mod segment;
 mod sys;
 
 pub use directory::{Directory, Name};
 pub use error::{Error, Result};
 pub use fifo::{FifoPair, PairState, Received, Sent};
+pub use segment::{Fingerprint, ReadOnlySegment, SegmentOptions, SharedLayout, SharedSegment};

@@ -6,11 +6,13 @@ pub(crate) mod fifo;
 pub(crate) mod file;
 pub(crate) mod fork;
 mod fork_state;
+pub(crate) mod inherit;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod ring_bytes;
+pub(crate) mod segment_file;
 pub(crate) mod signal;
 pub(crate) mod watch;
 

@@ -1,0 +1,156 @@
+//! What only segments ask of files: made without a name, sealed, with all their pages.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::{Errno, Result};
+use rustix::path::Arg;
+
+use super::file::{self, retry};
+
+/// The seals of an anonymous segment: its length is fixed, and so are the seals.
+const SEALS: SealFlags = SealFlags::SHRINK
+    .union(SealFlags::GROW)
+    .union(SealFlags::SEAL);
+
+/// The seals that would take the right to write away.
+const WRITE_SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::FUTURE_WRITE);
+
+/// What `statfs` says of tmpfs, where a page that was never reserved is a SIGBUS when there is no room for it.
+const TMPFS: u64 = 0x0102_1994;
+
+/// A new file of mode 0600 that gets its name when it is complete. Dropped before, it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Unpublished<'dir> {
+    dir: BorrowedFd<'dir>,
+    fd: OwnedFd,
+    /// The name that it had to be made under where the file system knows no files without one.
+    temporary: Option<CString>,
+}
+
+impl<'dir> Unpublished<'dir> {
+    pub(crate) fn create(dir: BorrowedFd<'dir>) -> Result<Unpublished<'dir>> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let new = match retry(|| fs::openat(dir, c".", flags, mode)) {
+            Ok(fd) => Unpublished {
+                dir,
+                fd,
+                temporary: None,
+            },
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
+                Unpublished::under_a_temporary_name(dir)?
+            }
+            Err(errno) => return Err(errno),
+        };
+        // The umask may have taken the owner's bits.
+        fs::fchmod(&new.fd, mode)?;
+        Ok(new)
+    }
+
+    fn under_a_temporary_name(dir: BorrowedFd<'dir>) -> Result<Unpublished<'dir>> {
+        let name = file::random_name()?;
+        let fd = file::create_file_at(dir, name.as_c_str())?;
+        Ok(Unpublished {
+            dir,
+            fd,
+            temporary: Some(name),
+        })
+    }
+
+    /// Gives it its name, which must be free (else `EXIST`).
+    pub(crate) fn publish(mut self, name: impl Arg + Copy) -> Result<()> {
+        if let Some(temporary) = &self.temporary {
+            file::rename_at(self.dir, temporary.as_c_str(), self.dir, name)?;
+            self.temporary = None;
+            return Ok(());
+        }
+        match fs::linkat(&self.fd, c"", self.dir, name, AtFlags::EMPTY_PATH) {
+            // Kernels before 6.10 want a capability for it, but let everybody go through /proc.
+            Err(Errno::NOENT | Errno::PERM) => {
+                let path = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+                fs::linkat(CWD, path, self.dir, name, AtFlags::SYMLINK_FOLLOW)
+            }
+            linked => linked,
+        }
+    }
+}
+
+impl AsFd for Unpublished<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Unpublished<'_> {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = file::unlink_at(self.dir, temporary.as_c_str());
+        }
+    }
+}
+
+/// A new file without any name, close-on-exec and not executable, which can still be sealed.
+pub(crate) fn create_memfd() -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match fs::memfd_create(c"osps-ipc", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Kernels before 6.3 do not know the last flag.
+        Err(Errno::INVAL) => fs::memfd_create(c"osps-ipc", flags),
+        created => created,
+    }
+}
+
+/// Fixes the length of a memfd for good.
+pub(crate) fn seal(fd: impl AsFd) -> Result<()> {
+    fs::fcntl_add_seals(fd, SEALS)
+}
+
+/// Whether a file is a memfd whose length is fixed for good and that can be written; else what it is.
+pub(crate) fn check_seals(fd: impl AsFd) -> std::result::Result<(), String> {
+    match fs::fcntl_get_seals(fd) {
+        Ok(seals) if seals.contains(SEALS) && !seals.intersects(WRITE_SEALS) => Ok(()),
+        Ok(seals) => Err(format!("{seals:?}")),
+        Err(_) => Err("none: it is no memfd".to_owned()),
+    }
+}
+
+/// What [`check_seals`] wants, for messages.
+pub(crate) const SEALS_WANTED: &str = "SHRINK | GROW | SEAL, and none against writing";
+
+/// Whether a file on tmpfs has pages that were never reserved.
+pub(crate) fn has_holes(fd: impl AsFd) -> Result<bool> {
+    let stat = fs::fstat(fd.as_fd())?;
+    let reserved = u64::try_from(stat.st_blocks)
+        .unwrap_or(0)
+        .saturating_mul(512);
+    if reserved >= u64::try_from(stat.st_size).unwrap_or(0) {
+        return Ok(false);
+    }
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::unnecessary_cast,
+        reason = "its type differs between architectures"
+    )]
+    let kind = fs::fstatfs(fd)?.f_type as u64;
+    Ok(kind == TMPFS)
+}
+
+/// The bytes of memory that a file of `len` bytes takes: whole pages.
+pub(crate) fn whole_pages(len: u64) -> u64 {
+    let page = rustix::param::page_size() as u64;
+    len.div_ceil(page).saturating_mul(page)
+}
+
+/// About how many bytes of memory (with swap) could be had now; `None` if `/proc` does not say.
+///
+/// A memfd has no file system with a limit: reserving more than there is would bring in the OOM killer.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kib.checked_mul(1024)
+    };
+    Some(field("MemAvailable:")?.saturating_add(field("SwapFree:").unwrap_or(0)))
+}
