@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::corrupt::Corrupt;
 use super::memory::{CLOSED, RingMemory};
+use super::named::Door;
 use super::raw::{Found, RawConsumer};
 use super::record::{Accept, PLAIN};
 
@@ -54,12 +55,14 @@ pub struct Consumer {
     hold: u64,
     /// For [`drain`](Self::drain).
     buffer: Vec<u8>,
+    /// For the end that made a named ring.
+    door: Option<Door>,
     /// One thread at a time, by type.
     _not_sync: PhantomData<Cell<()>>,
 }
 
 impl Consumer {
-    pub(super) fn new(memory: RingMemory) -> Result<Self, Corrupt> {
+    pub(super) fn new(memory: RingMemory, door: Option<Door>) -> Result<Self, Corrupt> {
         let accept = Accept {
             generation: 0,
             kind_min: 0,
@@ -71,6 +74,7 @@ impl Consumer {
             hold: memory.capacity() / 4,
             raw: RawConsumer::resume(memory, accept)?,
             buffer: Vec::new(),
+            door,
             _not_sync: PhantomData,
         })
     }
@@ -194,10 +198,10 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         // SYNC(closed): pairs with Producer::is_closed.
-        self.raw
-            .memory()
-            .control()
-            .consumer_end
-            .store(CLOSED, Ordering::Release);
+        let control = self.raw.memory().control();
+        control.consumer_end.store(CLOSED, Ordering::Release);
+        if let Some(door) = &self.door {
+            door.close(control);
+        }
     }
 }

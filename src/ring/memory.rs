@@ -1,17 +1,4 @@
-//! Where a ring lies in shared memory.
-//!
-//! | offset | bytes | written by | |
-//! | --- | --- | --- | --- |
-//! | 0 | 8 | producer | tail: bytes that were ever published |
-//! | 8 | 8 | producer | its end of a queue: 0 vacant, 1 taken, 2 closed (unused in a session) |
-//! | 128 | 8 | consumer | head: bytes that were ever freed |
-//! | 136 | 8 | consumer | its end of a queue |
-//! | 256 | 8 | producer | its sleep word: odd while it waits for room |
-//! | 384 | 8 | consumer | its sleep word: odd while it waits for records, or does not watch the ring |
-//! | 512 | capacity | producer | records; their state words also the consumer |
-//!
-//! Each of the four lines is 128 bytes, so that two words with different writers are never fetched together, not
-//! even by a processor that fetches lines in pairs. What is not named is reserved and zero.
+//! Where a ring lies in shared memory: the table is in the documentation of [`ring`](super).
 
 use std::sync::atomic::AtomicU64;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::corrupt::Corrupt;
 use super::cursor::Refused;
 use super::memory::{CLOSED, RingMemory};
+use super::named::Door;
 use super::raw::RawProducer;
 use super::record::{Header, PLAIN};
 
@@ -36,18 +37,21 @@ pub enum PushError {
 /// Puts records into a ring. There is one for each ring, and it can be moved to another thread.
 ///
 /// Dropping it closes the ring: the consumer takes what is left, and is then told. A process that is killed closes
-/// nothing; to learn of that, keep a `FifoPair` beside the ring.
+/// nothing; to learn of that, keep a [`FifoPair`](crate::FifoPair) beside the ring.
 #[derive(Debug)]
 pub struct Producer {
     raw: RawProducer<PLAIN>,
+    /// For the end that made a named ring.
+    door: Option<Door>,
     /// One thread at a time, by type.
     _not_sync: PhantomData<Cell<()>>,
 }
 
 impl Producer {
-    pub(super) fn new(memory: RingMemory) -> Result<Self, Corrupt> {
+    pub(super) fn new(memory: RingMemory, door: Option<Door>) -> Result<Self, Corrupt> {
         Ok(Self {
             raw: RawProducer::resume(memory)?,
+            door,
             _not_sync: PhantomData,
         })
     }
@@ -139,11 +143,11 @@ impl Producer {
 impl Drop for Producer {
     fn drop(&mut self) {
         // SYNC(closed): pairs with Consumer::is_closed. The last records were published before.
-        self.raw
-            .memory()
-            .control()
-            .producer_end
-            .store(CLOSED, Ordering::Release);
+        let control = self.raw.memory().control();
+        control.producer_end.store(CLOSED, Ordering::Release);
+        if let Some(door) = &self.door {
+            door.close(control);
+        }
     }
 }
 

@@ -45,8 +45,8 @@ fn queue(capacity: usize, start: u64) -> (Producer, Consumer) {
     memory.control().tail.store(start, Ordering::Relaxed);
     memory.control().head.store(start, Ordering::Relaxed);
     (
-        Producer::new(memory.clone()).unwrap(),
-        Consumer::new(memory).unwrap(),
+        Producer::new(memory.clone(), None).unwrap(),
+        Consumer::new(memory, None).unwrap(),
     )
 }
 

@@ -1,0 +1,436 @@
+//! How the two ends of a queue come to the same memory.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::memory::{CAPACITY_MIN, CLOSED, CONTROL_LEN, Control, RingMemory, TAKEN, VACANT};
+use super::{Consumer, Corrupt, Producer};
+use crate::directory::{Directory, Name};
+use crate::error::{Error, Result};
+use crate::segment::{Raw, SegmentOptions, SharedSegment};
+
+/// What a queue's segment says that it holds.
+const FINGERPRINT: u64 = u64::from_le_bytes(*b"queue\0\0\x01");
+
+/// The greatest capacity. What fits into memory is less.
+const CAPACITY_MAX: usize = 1 << 40;
+
+/// Makes a ring in memory without a name, for two threads of one process.
+///
+/// `capacity` is the bytes for records, of which each takes 8 and its payload, rounded up to a multiple of 8; it is
+/// rounded up to a power of two, and to 64.
+///
+/// # Errors
+///
+/// [`Error::NoSpace`] if there is not so much memory, [`Error::TooLong`] for more than 2⁴⁰ bytes.
+///
+/// # Examples
+///
+/// ```
+/// let (mut producer, mut consumer) = osps_ipc::ring::pair(64 * 1024)?;
+/// std::thread::spawn(move || producer.try_push(1, b"hello"));
+/// let mut payload = Vec::new();
+/// while consumer.try_pop(&mut payload).is_err() {
+///     std::thread::yield_now();
+/// }
+/// assert_eq!(payload, b"hello");
+/// # Ok::<(), osps_ipc::Error>(())
+/// ```
+pub fn pair(capacity: usize) -> Result<(Producer, Consumer)> {
+    let segment = options(capacity)?.anonymous()?;
+    let memory = memory(&segment)?;
+    let producer = claim(&memory, End::Producer, &segment)
+        .and_then(|()| Producer::new(memory.clone(), None).map_err(|why| broken(&segment, why)))?;
+    let consumer = claim(&memory, End::Consumer, &segment)
+        .and_then(|()| Consumer::new(memory, None).map_err(|why| broken(&segment, why)))?;
+    Ok((producer, consumer))
+}
+
+impl Producer {
+    /// Makes a ring with a name, which must be free, and is its producer. `capacity` is as for [`pair`].
+    ///
+    /// The name is only for the consumer to find the ring: it is removed when the consumer has opened it, or when the
+    /// producer is dropped before. A process that is killed before that leaves it; see [`SharedSegment::unlink`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`], [`Error::TooLong`], and [`Error::Os`] if the name is taken; nothing is left behind.
+    pub fn create(directory: &Directory, name: &Name, capacity: usize) -> Result<Producer> {
+        let (memory, door, segment) = create(directory, name, capacity, End::Producer)?;
+        Producer::new(memory, Some(door)).map_err(|why| broken(&segment, why))
+    }
+
+    /// Opens a ring that another process has made as its consumer, and is its producer. Its name is gone then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] if there is none; [`Error::BadSegment`] if it is no ring, or has a producer, or had one.
+    pub fn open(directory: &Directory, name: &Name) -> Result<Producer> {
+        let (memory, segment) = open(directory, name, End::Producer)?;
+        Producer::new(memory, None).map_err(|why| broken(&segment, why))
+    }
+}
+
+impl Consumer {
+    /// Makes a ring with a name, which must be free, and is its consumer. `capacity` is as for [`pair`].
+    ///
+    /// The name is only for the producer to find the ring: it is removed when the producer has opened it, or when the
+    /// consumer is dropped before. A process that is killed before that leaves it; see [`SharedSegment::unlink`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::create`].
+    pub fn create(directory: &Directory, name: &Name, capacity: usize) -> Result<Consumer> {
+        let (memory, door, segment) = create(directory, name, capacity, End::Consumer)?;
+        Consumer::new(memory, Some(door)).map_err(|why| broken(&segment, why))
+    }
+
+    /// Opens a ring that another process has made as its producer, and is its consumer. Its name is gone then.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Producer::open`].
+    pub fn open(directory: &Directory, name: &Name) -> Result<Consumer> {
+        let (memory, segment) = open(directory, name, End::Consumer)?;
+        Consumer::new(memory, None).map_err(|why| broken(&segment, why))
+    }
+}
+
+/// One of the two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Producer,
+    Consumer,
+}
+
+impl End {
+    fn word(self, control: &Control) -> &AtomicU64 {
+        match self {
+            End::Producer => &control.producer_end,
+            End::Consumer => &control.consumer_end,
+        }
+    }
+}
+
+/// The name by which the other end finds a ring, until it has.
+#[derive(Debug)]
+pub(super) struct Door {
+    directory: Directory,
+    name: Name,
+    other: End,
+}
+
+impl Door {
+    /// Keeps the other end from coming any more, and removes the name unless it has come: then it has done so itself.
+    /// Exactly one of the two removes it, so that neither removes the name of a ring that is made later.
+    pub(super) fn close(&self, control: &Control) {
+        let word = self.other.word(control);
+        if word
+            .compare_exchange(VACANT, CLOSED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
+            // Somebody may have removed it by hand; there is nobody to tell.
+            let _ = SharedSegment::unlink(&self.directory, &self.name);
+        }
+    }
+}
+
+fn options(capacity: usize) -> Result<SegmentOptions<Raw>> {
+    let too_long = Error::TooLong {
+        what: "a ring",
+        len: capacity as u64,
+        max: CAPACITY_MAX as u64,
+    };
+    if capacity > CAPACITY_MAX {
+        return Err(too_long);
+    }
+    let capacity = capacity.next_power_of_two().max(CAPACITY_MIN);
+    Ok(SegmentOptions::raw(
+        FINGERPRINT,
+        RingMemory::len_for(capacity),
+    ))
+}
+
+fn memory(segment: &SharedSegment<Raw>) -> Result<RingMemory> {
+    let len = segment.region().len();
+    RingMemory::new(segment.region()).ok_or_else(|| Error::BadSegment {
+        path: segment.path().to_owned(),
+        what: "capacity",
+        found: len.saturating_sub(CONTROL_LEN).to_string(),
+        expected: format!("a power of two of at least {CAPACITY_MIN}"),
+    })
+}
+
+/// Takes an end that nobody has or had.
+fn claim(memory: &RingMemory, end: End, segment: &SharedSegment<Raw>) -> Result<()> {
+    let word = end.word(memory.control());
+    let found = match word.compare_exchange(VACANT, TAKEN, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => return Ok(()),
+        Err(CLOSED) => "closed",
+        Err(_) => "taken",
+    };
+    Err(Error::BadSegment {
+        path: segment.path().to_owned(),
+        what: match end {
+            End::Producer => "producing end",
+            End::Consumer => "consuming end",
+        },
+        found: found.to_owned(),
+        expected: "vacant".to_owned(),
+    })
+}
+
+fn create(
+    directory: &Directory,
+    name: &Name,
+    capacity: usize,
+    end: End,
+) -> Result<(RingMemory, Door, SharedSegment<Raw>)> {
+    let door = Door {
+        directory: directory.try_clone()?,
+        name: name.clone(),
+        other: match end {
+            End::Producer => End::Consumer,
+            End::Consumer => End::Producer,
+        },
+    };
+    let segment = options(capacity)?.create(directory, name)?;
+    let memory = memory(&segment)?;
+    claim(&memory, end, &segment)?;
+    Ok((memory, door, segment))
+}
+
+fn open(directory: &Directory, name: &Name, end: End) -> Result<(RingMemory, SharedSegment<Raw>)> {
+    let segment = options(CAPACITY_MIN)?.open(directory, name)?;
+    let memory = memory(&segment)?;
+    claim(&memory, end, &segment)?;
+    // Whoever takes the second end removes the name (see Door).
+    SharedSegment::unlink(directory, name)?;
+    Ok((memory, segment))
+}
+
+fn broken(segment: &SharedSegment<Raw>, why: Corrupt) -> Error {
+    Error::Corrupt {
+        at: segment.path().display().to_string(),
+        what: why.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "numbers are cut down on purpose"
+)]
+mod tests {
+    use std::path::PathBuf;
+    use std::process::{Child, Command};
+    use std::sync::atomic::AtomicU32;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::ring::{PopError, PushError};
+
+    const ROLE: &str = "OSPS_RING_ROLE";
+
+    /// A directory that goes with all that is in it.
+    struct Place(PathBuf, Directory);
+
+    impl Place {
+        fn new() -> Self {
+            static NUMBER: AtomicU32 = AtomicU32::new(0);
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path =
+                std::env::temp_dir().join(format!("osps-ring-{}-{number}", std::process::id()));
+            let directory = Directory::create(&path).unwrap();
+            Place(path, directory)
+        }
+
+        fn is_empty(&self) -> bool {
+            std::fs::read_dir(&self.0).unwrap().next().is_none()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn name() -> Name {
+        Name::new("ring").unwrap()
+    }
+
+    /// Tries until it succeeds, for at most 20 seconds.
+    fn in_time<T, E: std::fmt::Debug>(mut attempt: impl FnMut() -> std::result::Result<T, E>) -> T {
+        let begin = Instant::now();
+        loop {
+            match attempt() {
+                Ok(done) => return done,
+                Err(why) => assert!(begin.elapsed() < Duration::from_secs(20), "{why:?}"),
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn two_mappings_of_a_named_ring_are_its_ends_and_the_name_goes() {
+        let place = Place::new();
+        let mut consumer = Consumer::create(&place.1, &name(), 1000).unwrap();
+        assert_eq!(consumer.capacity(), 1024);
+        let taken = Consumer::open(&place.1, &name()).unwrap_err();
+        assert!(
+            matches!(
+                taken,
+                Error::BadSegment {
+                    what: "consuming end",
+                    ..
+                }
+            ),
+            "{taken}"
+        );
+        assert!(!place.is_empty());
+        let mut producer = Producer::open(&place.1, &name()).unwrap();
+        assert!(place.is_empty());
+        producer.try_push(4, b"across").unwrap();
+        let mut payload = Vec::new();
+        assert_eq!(consumer.try_pop(&mut payload).unwrap().kind, 4);
+        assert_eq!(payload, b"across");
+        let another = Producer::create(&place.1, &name(), 64).unwrap();
+        drop(consumer);
+        assert!(producer.is_closed());
+        assert!(!place.is_empty(), "the name is another ring's now");
+        drop(another);
+        assert!(place.is_empty());
+    }
+
+    #[test]
+    fn a_ring_whose_maker_is_gone_cannot_be_opened() {
+        let place = Place::new();
+        let producer = Producer::create(&place.1, &name(), 64).unwrap();
+        let Err(Error::Os {
+            doing: "create", ..
+        }) = Producer::create(&place.1, &name(), 64)
+        else {
+            panic!("the name is taken");
+        };
+        drop(producer);
+        assert!(matches!(
+            Consumer::open(&place.1, &name()),
+            Err(Error::Os { .. })
+        ));
+        assert!(place.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_ring_is_refused() {
+        let place = Place::new();
+        SegmentOptions::bytes(4096)
+            .create(&place.1, &name())
+            .unwrap();
+        let refused = Consumer::open(&place.1, &name()).unwrap_err();
+        assert!(matches!(refused, Error::BadSegment { .. }), "{refused}");
+        SharedSegment::unlink(&place.1, &name()).unwrap();
+        SegmentOptions::raw(FINGERPRINT, CONTROL_LEN + 72)
+            .create(&place.1, &name())
+            .unwrap();
+        let refused = Consumer::open(&place.1, &name()).unwrap_err();
+        assert!(
+            matches!(
+                refused,
+                Error::BadSegment {
+                    what: "capacity",
+                    ..
+                }
+            ),
+            "{refused}"
+        );
+        assert!(matches!(pair(usize::MAX), Err(Error::TooLong { .. })));
+    }
+
+    /// Ends the other process, whatever happens.
+    struct Other(Child);
+
+    impl Drop for Other {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn other(role: &str, place: &Place) -> Other {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "ring::named::tests::another_process",
+                "--nocapture",
+            ])
+            .env(ROLE, role)
+            .env("OSPS_RING_PLACE", &place.0)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        Other(child)
+    }
+
+    const RECORDS: u64 = 20_000;
+
+    /// The other process: a producer that ends in good order, or waits to be killed with a batch half written.
+    #[test]
+    fn another_process() {
+        let Ok(role) = std::env::var(ROLE) else {
+            return;
+        };
+        let place = std::env::var_os("OSPS_RING_PLACE").unwrap();
+        let directory = Directory::open(place).unwrap();
+        let mut producer = in_time(|| Producer::open(&directory, &name()));
+        for number in 0..RECORDS {
+            let len = 8 + (number % 50) as usize;
+            let mut payload = [number as u8; 58];
+            payload[..8].copy_from_slice(&number.to_ne_bytes());
+            in_time(|| producer.try_push(number as u16, &payload[..len]));
+        }
+        if role == "killed" {
+            let mut batch = producer.batch();
+            while batch.try_push(0, b"never seen") != Err(PushError::Full) {}
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+
+    #[test]
+    fn records_cross_between_processes_and_the_end_is_told() {
+        let place = Place::new();
+        let mut consumer = Consumer::create(&place.1, &name(), 4096).unwrap();
+        let _other = other("orderly", &place);
+        let mut payload = Vec::new();
+        for number in 0..RECORDS {
+            let record = in_time(|| consumer.try_pop(&mut payload));
+            assert_eq!(
+                (record.kind, record.len),
+                (number as u16, 8 + (number % 50) as usize)
+            );
+            assert_eq!(payload[..8], number.to_ne_bytes());
+        }
+        in_time(|| match consumer.try_pop(&mut payload) {
+            Err(PopError::Closed) => Ok(()),
+            other => Err(other),
+        });
+        assert!(place.is_empty());
+    }
+
+    #[test]
+    fn a_producer_that_is_killed_leaves_whole_records_only() {
+        let place = Place::new();
+        let mut consumer = Consumer::create(&place.1, &name(), 4096).unwrap();
+        let other = other("killed", &place);
+        let mut payload = Vec::new();
+        for number in 0..RECORDS {
+            in_time(|| consumer.try_pop(&mut payload));
+            assert_eq!(payload[..8], number.to_ne_bytes());
+        }
+        drop(other);
+        assert_eq!(consumer.try_pop(&mut payload), Err(PopError::Empty));
+        assert!(!consumer.is_closed(), "the dead close nothing");
+        assert!(place.is_empty(), "but they leave nothing either");
+    }
+}
