@@ -415,16 +415,10 @@ impl ReadMap {
     /// Copies bytes from any `offset` out, by relaxed loads of whole words.
     pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Result<(), OutOfBounds> {
         let inside = range(offset, into.len(), self.len())?;
-        let mut at = inside.start;
-        let mut rest = into;
-        while !rest.is_empty() {
-            let word = self.load::<u64>(at - at % WORD)?.to_ne_bytes();
-            let from = &word[at % WORD..];
-            let (now, later) = rest.split_at_mut(from.len().min(rest.len()));
-            now.copy_from_slice(&from[..now.len()]);
-            at += now.len();
-            rest = later;
-        }
+        // SAFETY: M1, M2: all of the map. The slice does not leave this function, and is only loaded from (see
+        // `Loadable`).
+        let words = unsafe { std::slice::from_raw_parts(self.0.base.as_ptr(), self.0.words) };
+        copy::load_within(&words[inside.start / WORD..], inside.start % WORD, into);
         Ok(())
     }
 }
