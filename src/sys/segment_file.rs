@@ -154,3 +154,65 @@ pub(crate) fn available_memory() -> Option<u64> {
     };
     Some(field("MemAvailable:")?.saturating_add(field("SwapFree:").unwrap_or(0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    struct Scratch(PathBuf, OwnedFd);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let path = std::env::temp_dir().join(format!("osps-{name}-{}", std::process::id()));
+            let fd = file::create_directory_path(&path).unwrap();
+            Scratch(path, fd)
+        }
+
+        fn count(&self) -> usize {
+            std::fs::read_dir(&self.0).unwrap().count()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_new_file_has_no_name_until_it_is_published_and_takes_no_name_that_is_taken() {
+        let dir = Scratch::new("unpublished");
+        let first = Unpublished::create(dir.1.as_fd()).unwrap();
+        let second = Unpublished::create(dir.1.as_fd()).unwrap();
+        assert!(first.temporary.is_some() || dir.count() == 0);
+        first.publish(c"name").unwrap();
+        assert_eq!(second.publish(c"name"), Err(Errno::EXIST));
+        assert_eq!(dir.count(), 1);
+    }
+
+    #[test]
+    fn where_files_need_a_name_a_temporary_one_is_replaced_or_removed() {
+        let dir = Scratch::new("temporary");
+        let first = Unpublished::under_a_temporary_name(dir.1.as_fd()).unwrap();
+        let second = Unpublished::under_a_temporary_name(dir.1.as_fd()).unwrap();
+        let third = Unpublished::under_a_temporary_name(dir.1.as_fd()).unwrap();
+        assert_eq!(dir.count(), 3);
+        drop(third);
+        first.publish(c"name").unwrap();
+        assert_eq!(second.publish(c"name"), Err(Errno::EXIST));
+        assert_eq!(dir.count(), 1);
+        assert!(file::status_at(&dir.1, c"name").is_ok());
+    }
+
+    #[test]
+    fn a_file_takes_whole_pages() {
+        let page = rustix::param::page_size() as u64;
+        assert_eq!(
+            [0, 1, page, page + 1].map(whole_pages),
+            [0, page, page, 2 * page]
+        );
+        assert!(whole_pages(u64::MAX) >= u64::MAX - page);
+        assert!(available_memory().is_some_and(|bytes| bytes > 0));
+    }
+}
