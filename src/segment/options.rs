@@ -21,6 +21,10 @@ use crate::sys::process::Identity;
 use crate::sys::segment_file::{self as sys, Unpublished};
 use crate::sys::{file, inherit};
 
+/// From how many bytes on an anonymous segment is worth a look at how much memory there is, which costs as much as
+/// making a small one.
+const LOOK_FROM: u64 = 16 << 20;
+
 /// What an error calls a segment without a name.
 const ANONYMOUS: &str = "(anonymous segment)";
 
@@ -145,7 +149,9 @@ impl<T: ?Sized> SegmentOptions<T> {
     pub fn anonymous(&self) -> Result<SharedSegment<T>> {
         let path = Path::new(ANONYMOUS);
         let file_len = self.file_len()?;
-        if let Some(free) = sys::available_memory().filter(|free| *free < file_len) {
+        if file_len >= LOOK_FROM
+            && let Some(free) = sys::available_memory().filter(|free| *free < file_len)
+        {
             return Err(Error::NoSpace {
                 path: path.to_owned(),
                 wanted: file_len,
