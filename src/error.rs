@@ -186,6 +186,17 @@ pub enum Error {
         what: String,
     },
 
+    /// The limit on descriptors does not allow what was asked for.
+    #[error(
+        "{needed} descriptors are needed and the limit is {limit}: raise it (ulimit -n {needed}), or ask for fewer sessions"
+    )]
+    TooManyDescriptors {
+        /// How many are needed.
+        needed: u64,
+        /// The soft limit.
+        limit: u64,
+    },
+
     /// The peer has gone.
     #[error("the peer of {} is gone", path.display())]
     PeerGone {
@@ -219,6 +230,17 @@ impl Error {
             path: path.as_ref().to_owned(),
             source: errno.into(),
         }
+    }
+
+    /// Whether this process or the machine has run out of something (descriptors, memory), so that nobody else is at fault.
+    pub(crate) fn is_shortage(&self) -> bool {
+        use rustix::io::Errno;
+        let Error::Os { source, .. } = self else {
+            return false;
+        };
+        [Errno::MFILE, Errno::NFILE, Errno::NOMEM]
+            .iter()
+            .any(|errno| source.raw_os_error() == Some(errno.raw_os_error()))
     }
 
     /// Whether the deadline passed.

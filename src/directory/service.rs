@@ -52,6 +52,11 @@ impl ServiceDir {
         &self.directory
     }
 
+    /// The directory in which the slots are.
+    pub(crate) fn slots(&self) -> &Directory {
+        &self.slots
+    }
+
     /// The service's name.
     pub(crate) fn service(&self) -> &Name {
         &self.service
@@ -77,7 +82,7 @@ impl ServiceDir {
 
     /// Takes the service's name away, so that it can be claimed anew. What clients publish from now on, they find to
     /// be too late; what they had published before is to be found in the directory.
-    pub(crate) fn retire(self) -> Result<RetiredService> {
+    pub(crate) fn retire(&self) -> Result<RetiredService<'_>> {
         Holder::here(Role::Cleaner)
             .and_then(|holder| holder.record(&self.lock))
             .map_err(Error::os("write", self.directory.path().join(LOCK)))?;
@@ -125,16 +130,16 @@ impl ServiceDir {
 
 /// The directory of a service without its name: nobody can reach it anew, and its sessions are still there.
 #[derive(Debug)]
-pub(crate) struct RetiredService {
-    held: ServiceDir,
+pub(crate) struct RetiredService<'d> {
+    held: &'d ServiceDir,
     graveyard: Directory,
     tombstone: Option<CString>,
 }
 
-impl RetiredService {
+impl RetiredService<'_> {
     /// The directory, for a last look: sessions that were published after the server last looked.
     pub(crate) fn service(&self) -> &ServiceDir {
-        &self.held
+        self.held
     }
 
     /// Removes the directory with all that is in it, and after it what of the runtime directory is empty.
@@ -142,9 +147,7 @@ impl RetiredService {
         let removed = self
             .tombstone
             .map_or(Ok(()), |name| scratch::remove(&self.graveyard, &name));
-        let ServiceDir { runtime, lock, .. } = self.held;
-        drop(lock);
-        leave_runtime(&runtime);
+        leave_runtime(&self.held.runtime);
         removed
     }
 }

@@ -154,7 +154,7 @@ impl FifoPair {
             read_end,
             write_end: None,
             epoll,
-            events: Events::with_capacity(2),
+            events: Events::new(),
             interest: Interest::DEATH,
             inbox: Inbox::new(),
             link: Link::new(new_generation().map_err(Error::os("draw a number for", &path))?),

@@ -137,16 +137,6 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         Ok(room >= record_len::<WORDS>(len))
     }
 
-    /// Whether the consumer has freed everything that was published; looks at its index.
-    ///
-    /// # Errors
-    ///
-    /// [`Corrupt::Head`].
-    pub(crate) fn is_drained(&mut self) -> Result<bool, Corrupt> {
-        self.cursor.look(&self.memory.control().head)?;
-        Ok(self.cursor.seen_head() == self.cursor.tail())
-    }
-
     /// Takes back the published record at index `at` of a ring with states, if no server has started it.
     ///
     /// # Errors
@@ -328,6 +318,11 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         self.cursor.known()
     }
 
+    /// The index up to which records are known of.
+    pub(crate) fn seen(&self) -> u64 {
+        self.cursor.next().wrapping_add(self.cursor.known())
+    }
+
     /// Looks at the producer's index: whether there are records that were not read.
     ///
     /// # Errors
@@ -370,11 +365,5 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     #[inline]
     pub(crate) fn wake(&mut self) {
         self.sleeper.end(&self.memory.control().consumer_sleep);
-    }
-
-    /// Whether this side has said that it sleeps (or is cold).
-    #[inline]
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.sleeper.is_asleep()
     }
 }

@@ -310,7 +310,6 @@ fn a_successor_finds_what_its_predecessor_has_not_answered() {
     ];
     assert_eq!(seen, expected);
     second.release_read();
-    assert_eq!(client.is_drained(), Ok(true));
     assert_eq!(
         client.cancel(at[4]),
         Ok(Cancel::Started),
@@ -344,7 +343,6 @@ fn each_side_is_rung_once_a_sleep() {
     let mut producer = RawProducer::<OF_SESSION>::resume(memory.clone()).unwrap();
     let mut consumer = RawConsumer::<OF_SESSION>::resume(memory, ANY).unwrap();
     assert_eq!(consumer.sleep(), Ok(true));
-    assert!(consumer.is_asleep());
     producer.push(REQUEST, &[0; 48], &[]).unwrap();
     producer.publish();
     fence();

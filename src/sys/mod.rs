@@ -13,6 +13,7 @@ pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod ring_bytes;
 pub(crate) mod segment_file;
+pub(crate) mod shutdown;
 pub(crate) mod signal;
 pub(crate) mod watch;
 

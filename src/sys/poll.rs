@@ -7,6 +7,7 @@
 //! nanoseconds on every kernel. A wait that ends by an event, the common case, costs one system call.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
@@ -60,35 +61,34 @@ impl Ready {
     }
 }
 
-/// The buffer of a wait: what was ready when the last one ended.
+/// How many events one wait takes at most; the others come with the next.
+const BATCH: usize = 64;
+
+/// What was ready when the last wait ended.
+#[derive(Default)]
 pub(crate) struct Events {
-    buffer: Vec<epoll::Event>,
+    ready: Vec<Ready>,
 }
 
 impl Events {
-    /// A buffer for at most `capacity` events (at least one) of one wait.
-    pub(crate) fn with_capacity(capacity: usize) -> Events {
-        Events {
-            buffer: Vec::with_capacity(capacity.max(1)),
-        }
+    /// Nothing yet.
+    pub(crate) const fn new() -> Events {
+        Events { ready: Vec::new() }
     }
 
     /// What was ready.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ready> {
-        self.buffer.iter().map(|event| Ready {
-            token: event.data.u64(),
-            flags: event.flags,
-        })
+        self.ready.iter().copied()
     }
 
     /// How many were ready.
     pub(crate) fn len(&self) -> usize {
-        self.buffer.len()
+        self.ready.len()
     }
 
     /// Whether nothing was ready.
     pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.ready.is_empty()
     }
 }
 
@@ -155,12 +155,20 @@ impl Epoll {
 
     /// One `epoll_wait`; 0 when it timed out or a signal ended it. `timeout` is in whole milliseconds.
     fn fetch(&self, events: &mut Events, timeout: Option<Duration>) -> Result<usize> {
-        events.buffer.clear();
+        events.ready.clear();
         let timeout = timeout.map(timespec);
-        let spare = rustix::buffer::spare_capacity(&mut events.buffer);
-        match epoll::wait(&self.fd, spare, timeout.as_ref()) {
+        // Not kept between waits: the kernel's type is not `Send`.
+        let mut buffer = [MaybeUninit::uninit(); BATCH];
+        match epoll::wait(&self.fd, &mut buffer[..], timeout.as_ref()) {
             Err(Errno::INTR) => Ok(0),
-            result => result,
+            Err(errno) => Err(errno),
+            Ok((found, _)) => {
+                events.ready.extend(found.iter().map(|event| Ready {
+                    token: event.data.u64(),
+                    flags: event.flags,
+                }));
+                Ok(events.ready.len())
+            }
         }
     }
 }
@@ -202,6 +210,20 @@ pub(crate) fn poll_one(fd: impl AsFd, flags: PollFlags, deadline: Deadline) -> R
             || left == Some(Duration::ZERO)
         {
             return Ok(fds.first().map_or(PollFlags::empty(), PollFd::revents));
+        }
+    }
+}
+
+/// Waits until something can be read from one of several descriptors, or the deadline has passed: then `false`.
+pub(crate) fn any_readable(of: &[BorrowedFd<'_>], deadline: Deadline) -> Result<bool> {
+    let mut fds: Vec<PollFd<'_>> = of.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    loop {
+        let left = deadline.remaining();
+        if poll_once(&mut fds, left.map(|left| left.min(LONGEST_LEG)))? > 0 {
+            return Ok(true);
+        }
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
         }
     }
 }
@@ -251,7 +273,7 @@ mod tests {
         let epoll = Epoll::new().unwrap();
         let (read, _write) = pipe();
         epoll.add(&read, 1, Interest::READ).unwrap();
-        let mut events = Events::with_capacity(4);
+        let mut events = Events::new();
         for micros in [1, 150, 1_000, 1_400, 3_300] {
             let wanted = Duration::from_micros(micros);
             // The best of some, for the machine may be busy: a rounded wait would be late each time.
@@ -283,7 +305,7 @@ mod tests {
         let epoll = Epoll::new().unwrap();
         let (read, write) = pipe();
         epoll.add(&read, 77, Interest::READ).unwrap();
-        let mut events = Events::with_capacity(1);
+        let mut events = Events::new();
         let passed = Deadline::after(Duration::ZERO);
         assert_eq!(epoll.wait(&mut events, passed), Ok(0));
         assert!(events.is_empty());
@@ -307,7 +329,7 @@ mod tests {
     fn a_reader_that_dies_is_told_once_and_a_full_pipe_that_has_room_again_is_told() {
         let epoll = Epoll::new().unwrap();
         let (read, write) = pipe();
-        let mut events = Events::with_capacity(4);
+        let mut events = Events::new();
         epoll.add(&write, 5, Interest::DEATH).unwrap();
         assert_eq!(epoll.wait_not(&mut events), Ok(0));
         let page = [0; 4096];

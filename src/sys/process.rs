@@ -307,6 +307,18 @@ fn proc_is_ours(pid: u32) -> bool {
         .is_ok_and(|target| target.to_bytes() == pid.to_string().as_bytes())
 }
 
+/// Offers the core to whoever else wants it.
+pub(crate) fn give_way() {
+    rustix::thread::sched_yield();
+}
+
+/// How many descriptors this process may have open (the soft limit).
+pub(crate) fn descriptor_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -169,7 +169,7 @@ fn the_other_process() {
     let runtime = Directory::open(std::env::var_os("OSPS_TEST_RUNTIME").unwrap()).unwrap();
     let mut held: Option<ServiceDir> = None;
     let mut door = None;
-    let mut retired: Option<RetiredService> = None;
+    let mut retired: Option<RetiredService<'_>> = None;
     let mut lines = std::io::stdin().lines().map_while(|line| line.ok());
     while let Some(line) = lines.next() {
         match line.split(' ').collect::<Vec<_>>()[..] {
@@ -203,7 +203,9 @@ fn the_other_process() {
                 say(&format!("{removed:?}"));
             }
             ["retire"] => {
-                retired = held.take().map(|held| held.retire().unwrap());
+                // Held to the end of this process, as a server that is being dropped holds it.
+                let held: &'static ServiceDir = Box::leak(Box::new(held.take().unwrap()));
+                retired = Some(held.retire().unwrap());
                 say("retired");
             }
             ["delete"] => {

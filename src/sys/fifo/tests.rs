@@ -234,7 +234,7 @@ fn a_storm_of_signals_changes_no_wait() {
     make_fifo(&dir.fd, "f").unwrap();
     let read_end = open_read_end(&dir.fd, "f").unwrap();
     let epoll = Epoll::new().unwrap();
-    let mut events = Events::with_capacity(1);
+    let mut events = Events::new();
     let wanted = Duration::from_millis(60);
     let (took, signals) = signal::test::in_a_storm_of_signals(|| {
         let start = Instant::now();

@@ -1,0 +1,171 @@
+//! How a session comes about: built in private, published whole, taken up by the server.
+
+use std::sync::atomic::Ordering;
+
+use super::link::Link;
+use super::options::ClientOptions;
+use crate::directory::service::DOOR;
+use crate::directory::session::{SessionBuilder, SessionDir};
+use crate::directory::view::ServiceView;
+use crate::directory::{Directory, Name};
+use crate::error::{Error, Result};
+use crate::fifo::{self, BellReader, BellWriter};
+use crate::segment::SegmentOptions;
+use crate::session::Broken;
+use crate::session::layout::{self, DOWN, Geometry, Memory, PROBE, SEGMENT, Status, UP};
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{self, Interest};
+use crate::sys::{file, process};
+
+/// A session that is published and has not been taken up yet.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) memory: Memory,
+    pub(super) geometry: Geometry,
+    pub(super) generation: u64,
+    pub(super) down: BellReader,
+    pub(super) place: SessionDir,
+}
+
+impl ClientOptions {
+    /// A session with `service` that its server has taken up.
+    pub(super) fn link(
+        &self,
+        runtime: &Directory,
+        service: &Name,
+        deadline: Deadline,
+    ) -> Result<Link> {
+        let not_running = || Error::NotRunning {
+            service: service.to_string(),
+            directory: runtime.path().to_owned(),
+        };
+        loop {
+            let Some(view) = ServiceView::wait_for(runtime, service, deadline)? else {
+                return Err(not_running());
+            };
+            if deadline.has_passed() && !view.is_held()? {
+                return Err(not_running());
+            }
+            let Some(published) = self.publish(&view, deadline)? else {
+                continue;
+            };
+            ring_the_door(&view)?;
+            match published.await_server(service, deadline)? {
+                Status::Pending => {
+                    published.place.withdraw(&view)?;
+                    return Err(match view.is_held()? {
+                        true => deadline.timed_out(format!(
+                            "service {:?} to let a session in",
+                            service.as_str()
+                        )),
+                        false => not_running(),
+                    });
+                }
+                // Taken away from under us: perhaps there is another by now.
+                Status::Closed if !view.is_named()? && !deadline.has_passed() => {}
+                Status::Open => return Link::new(service.clone(), published.in_slot(&view)),
+                _ => return Link::new(service.clone(), published)?.over(),
+            }
+        }
+    }
+
+    /// Builds a session and publishes it; `None` if the service was removed meanwhile.
+    fn publish(&self, view: &ServiceView, deadline: Deadline) -> Result<Option<Published>> {
+        let Some(maker) = view.session_maker()? else {
+            return Ok(None);
+        };
+        let Some(mut builder) = maker.build(deadline)? else {
+            return Ok(None);
+        };
+        let geometry = self.geometry();
+        let (memory, generation) = self.make_segment(&builder, geometry)?;
+        fifo::make_bell(builder.directory(), UP)?;
+        fifo::make_bell(builder.directory(), DOWN)?;
+        let down = BellReader::open(builder.directory(), DOWN)?;
+        // Who sees our end close is to find our lock free.
+        builder.keep_lock_above(&down)?;
+        let Some(place) = builder.publish()? else {
+            return Ok(None);
+        };
+        Ok(Some(Published {
+            memory,
+            geometry,
+            generation,
+            down,
+            place,
+        }))
+    }
+
+    fn make_segment(
+        &self,
+        builder: &SessionBuilder<'_>,
+        geometry: Geometry,
+    ) -> Result<(Memory, u64)> {
+        let len = usize::try_from(geometry.payload_len()).unwrap_or(usize::MAX);
+        let path = builder.directory().path();
+        let segment = SegmentOptions::raw(layout::FINGERPRINT, len)
+            .create_at(builder.directory(), SEGMENT)?;
+        let memory = Memory::new(segment.region(), geometry).ok_or_else(|| Error::TooLong {
+            what: "session",
+            len: len as u64,
+            max: geometry.payload_len(),
+        })?;
+        let generation = file::random_u64().map_err(Error::os("draw a random number for", path))?;
+        let client = &memory.client;
+        client.generation.store(generation, Ordering::Relaxed);
+        client
+            .request_capacity
+            .store(geometry.request_capacity, Ordering::Relaxed);
+        client
+            .reply_capacity
+            .store(geometry.reply_capacity, Ordering::Relaxed);
+        client
+            .time_namespace
+            .store(process::time_namespace(), Ordering::Relaxed);
+        client
+            .flags
+            .store(if self.probe { PROBE } else { 0 }, Ordering::Relaxed);
+        Ok((memory, generation))
+    }
+}
+
+impl Published {
+    /// Waits until the server has said something of the session; `Pending` if it has not in time.
+    fn await_server(&self, service: &Name, deadline: Deadline) -> Result<Status> {
+        loop {
+            // Taken off first: what is rung for after this look is seen by the next wait.
+            self.down.drain();
+            // SYNC(status): pairs with the server's store.
+            let word = self.memory.server.status.load(Ordering::Acquire);
+            let status = Status::unpack(word)
+                .ok_or_else(|| Broken::Status(word).into_error(service.as_str()))?;
+            if status != Status::Pending || deadline.has_passed() {
+                return Ok(status);
+            }
+            poll::wait_one(&self.down, Interest::READ, deadline).map_err(Error::os(
+                "wait for the bell of",
+                self.place.directory().path(),
+            ))?;
+        }
+    }
+
+    /// Shows the session under the path of its slot from now on.
+    fn in_slot(self, view: &ServiceView) -> Published {
+        let slot = self.memory.server.slot.load(Ordering::Relaxed);
+        Published {
+            place: self
+                .place
+                .in_slot(view, u32::try_from(slot).unwrap_or(u32::MAX)),
+            ..self
+        }
+    }
+}
+
+/// Tells the server that a session is there. One that is not running finds it when it starts.
+fn ring_the_door(view: &ServiceView) -> Result<()> {
+    if let Some(door) = BellWriter::open(view.directory(), DOOR)? {
+        // A full door has been rung, one without a reader belongs to a server that is ending.
+        let _ = door.ring();
+    }
+    Ok(())
+}

@@ -1,0 +1,269 @@
+//! The client's end of one session: puts requests into its ring, takes answers out of the other.
+
+mod message;
+mod replies;
+
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use super::connect::Published;
+use super::pending::Requests;
+use crate::directory::Name;
+use crate::directory::session::SessionDir;
+use crate::error::{Error, Result};
+use crate::fifo::{BellReader, BellWriter, Ring};
+use crate::request::RequestHeader;
+use crate::ring::cursor::Refused;
+use crate::ring::raw::{self, RawConsumer, RawProducer};
+use crate::ring::record::{Accept, Cancel, Header};
+use crate::session::Broken;
+use crate::session::handover::{Mapped, Pool, Side};
+use crate::session::layout::{DIRECTS, Geometry, Memory, REPLY_RECORD, REQUEST_RECORD, Status, UP};
+use crate::sys::poll::{Epoll, Interest};
+
+/// The client's end of a session.
+#[derive(Debug)]
+pub(super) struct Link {
+    service: Name,
+    memory: Memory,
+    geometry: Geometry,
+    generation: u64,
+    requests: RawProducer<3>,
+    replies: RawConsumer<2>,
+    down: BellReader,
+    /// Opened once the server has taken the session up.
+    up: Option<BellWriter>,
+    pending: Requests,
+    pool: Pool,
+    mapped: Mapped,
+    /// Replies that nobody waited for any more.
+    unwanted: u64,
+    /// The server's epoch when our bell to it was found to have no reader.
+    gone: Option<u64>,
+    /// Dropped last: it removes the directory and lets go of the lock.
+    place: SessionDir,
+}
+
+pub(super) use self::message::Message;
+
+impl Link {
+    /// Over a session that has been published.
+    pub(super) fn new(service: Name, published: Published) -> Result<Link> {
+        let Published {
+            memory,
+            geometry,
+            generation,
+            down,
+            place,
+        } = published;
+        let accept = Accept {
+            generation,
+            kind_min: REPLY_RECORD,
+            kind_max: REPLY_RECORD,
+            flags: 0,
+            max_len: Geometry::inline_limit(geometry.reply_capacity),
+        };
+        let broken = |corrupt| Broken::Ring(corrupt).into_error(service.as_str());
+        Ok(Link {
+            requests: RawProducer::resume(memory.requests.clone()).map_err(broken)?,
+            replies: RawConsumer::resume(memory.replies.clone(), accept).map_err(broken)?,
+            service,
+            memory,
+            geometry,
+            generation,
+            down,
+            up: None,
+            pending: Requests::default(),
+            pool: Pool::new(Side::Request, 0),
+            mapped: Mapped::new(Side::Reply),
+            unwanted: 0,
+            gone: None,
+            place,
+        })
+    }
+
+    /// The error that says why a session was refused.
+    pub(super) fn over(self) -> Result<Link> {
+        self.check().map(|()| self)
+    }
+
+    pub(super) fn service(&self) -> &Name {
+        &self.service
+    }
+
+    pub(super) fn pending(&self) -> &Requests {
+        &self.pending
+    }
+
+    pub(super) fn unwanted(&self) -> u64 {
+        self.unwanted
+    }
+
+    /// Whether the server wants to be asked where requests of a kind go.
+    pub(super) fn directs(&self) -> bool {
+        self.memory.server.flags.load(Ordering::Relaxed) & DIRECTS != 0
+    }
+
+    /// What the server made of the session.
+    pub(super) fn status(&self) -> Result<Status> {
+        // SYNC(status): pairs with the server's store; what it wrote before is seen.
+        let word = self.memory.server.status.load(Ordering::Acquire);
+        Status::unpack(word).ok_or_else(|| Broken::Status(word).into_error(self.service.as_str()))
+    }
+
+    /// An error if the session is over.
+    pub(super) fn check(&self) -> Result<()> {
+        let closed = |reason: &str| Error::Closed {
+            service: self.service.to_string(),
+            reason: reason.to_owned(),
+        };
+        match self.status()? {
+            Status::Pending | Status::Open => Ok(()),
+            Status::Busy { retry_after } => Err(Error::Busy {
+                service: self.service.to_string(),
+                retry_after,
+            }),
+            Status::Closed => Err(closed("the server has ended in good order")),
+            Status::GaveUp => Err(closed("its supervisor has given the service up")),
+            Status::Corrupt { code } => Err(closed(Broken::meaning(code))),
+        }
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.place.directory().path()
+    }
+
+    /// Adds our bell to `epoll`; `index` tells this link's events from another's.
+    pub(super) fn watch(&self, epoll: &Epoll, index: u64) -> Result<()> {
+        epoll
+            .add(self.down.as_fd(), index << 1, Interest::READ)
+            .map_err(Error::os("watch the bell of", self.path()))
+    }
+
+    /// Opens the bell to the server, which has taken the session up, and adds it to `epoll`.
+    pub(super) fn open_bell(&mut self, epoll: &Epoll, index: u64) -> Result<()> {
+        if self.up.is_none() {
+            self.up = BellWriter::open(self.place.directory(), UP)?;
+            if let Some(up) = &self.up {
+                self.place.keep_lock_above(up)?;
+                epoll
+                    .add(up.as_fd(), index << 1 | 1, Interest::DEATH)
+                    .map_err(Error::os("watch the bell of", self.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the rings off our bell.
+    pub(super) fn drain(&self) {
+        self.down.drain();
+    }
+
+    /// Our bell to the server was found to have no reader.
+    pub(super) fn note_death(&mut self) {
+        self.gone = Some(self.memory.server.epoch.load(Ordering::Relaxed));
+        self.requests.forget_bell();
+        self.replies.forget_bell();
+    }
+
+    /// Whether the server is known to be dead and no successor has taken the session up.
+    pub(super) fn server_gone(&mut self) -> bool {
+        if self
+            .gone
+            .is_some_and(|epoch| epoch != self.memory.server.epoch.load(Ordering::Relaxed))
+        {
+            self.gone = None;
+        }
+        self.gone.is_some()
+    }
+
+    /// Publishes a message; `false` if the ring is full. An id of 0 wants no answer.
+    pub(super) fn send(&mut self, id: u64, deadline: u64, message: &Message<'_>) -> Result<bool> {
+        let header = RequestHeader {
+            id,
+            kind: message.kind,
+            deadline,
+            form: message.form,
+        }
+        .encode();
+        let record = Header {
+            length: 0,
+            kind: REQUEST_RECORD,
+            flags: 0,
+            generation: self.generation,
+        };
+        let at = match self.requests.push(record, &header, message.payload()) {
+            Ok(at) => at,
+            Err(Refused::Full) => return Ok(false),
+            Err(Refused::Corrupt(corrupt)) => return Err(self.broken(corrupt.into())),
+        };
+        if id != 0 {
+            self.pending.add(id, at, message.segment());
+        }
+        self.requests.publish();
+        raw::fence();
+        if self.requests.must_ring() {
+            self.ring();
+        }
+        Ok(true)
+    }
+
+    /// Takes a request back that no server has started; its answer is not wanted any more in any case.
+    pub(super) fn cancel(&mut self, id: u64) -> Result<bool> {
+        let Some(pending) = self.pending.get(id) else {
+            return Ok(false);
+        };
+        pending.wanted = false;
+        let cancelled = self.requests.cancel(pending.at);
+        match cancelled.map_err(|corrupt| self.broken(corrupt.into()))? {
+            Cancel::Cancelled => {
+                self.pending.answer(id);
+                Ok(true)
+            }
+            Cancel::Started | Cancel::Answered => Ok(false),
+        }
+    }
+
+    /// Says that this side sleeps until a reply comes, and, if `room`, until there is room for a request of the greatest
+    /// length. `false`: there is something already.
+    pub(super) fn sleep(&mut self, room: bool) -> Result<bool> {
+        let replies = self.replies.sleep();
+        let room = match room {
+            true => self
+                .requests
+                .sleep(Geometry::inline_limit(self.geometry.request_capacity)),
+            false => Ok(true),
+        };
+        match (replies, room) {
+            (Ok(replies), Ok(room)) => Ok(replies && room),
+            (Err(corrupt), _) | (_, Err(corrupt)) => Err(self.broken(corrupt.into())),
+        }
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.replies.wake();
+        self.requests.wake();
+    }
+
+    fn ring(&mut self) {
+        let Some(up) = &self.up else { return };
+        if up.ring() == Ring::NoReader {
+            self.note_death();
+        }
+    }
+
+    fn broken(&self, broken: Broken) -> Error {
+        broken.into_error(self.service.as_str())
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.memory.client.leaving.store(1, Ordering::Relaxed);
+        raw::fence();
+        if let Some(up) = &self.up {
+            // A server that is dead will find the lock free.
+            let _ = up.ring();
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A process that makes requests: its sessions, and the calls over them.
+
+mod connect;
+mod link;
+mod options;
+mod pending;
+mod reply;
+mod route;
+mod waiting;
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+pub use options::ClientOptions;
+pub use reply::{Rejected, Reply, Request, RequestId};
+
+use self::link::Link;
+use crate::directory::{Directory, Name};
+use crate::error::{Error, Result};
+use crate::request::{RequestKind, Status};
+use crate::session::{Lease, Pollable};
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{Epoll, Events};
+
+/// Requests that may be unanswered or answered and not fetched; beyond, [`Client::submit`] refuses.
+const OUTSTANDING: usize = 1 << 16;
+
+/// How often a request may be redirected.
+const HOPS: u32 = 4;
+
+/// A client of one service, and of those that it is directed to.
+///
+/// It has no thread of its own. A server that dies is a delay, not an error: calls wait, to their deadline, for the next
+/// one to take the session up, unless [`ClientOptions::fail_fast`] says otherwise.
+///
+/// `Send` but, like a pen, for one user at a time: give each thread a client of its own.
+#[derive(Debug)]
+pub struct Client {
+    options: ClientOptions,
+    runtime: Directory,
+    /// The first is the session with the service itself; a place is empty when its session was closed.
+    links: Vec<Option<Link>>,
+    /// Where requests of a kind go, as far as it is known: the index of a link.
+    routes: HashMap<RequestKind, usize>,
+    epoll: Epoll,
+    events: Events,
+    /// Replies that came while another was waited for.
+    stash: VecDeque<Reply>,
+    next_id: u64,
+    dropped: u64,
+    service: Name,
+}
+
+impl Client {
+    /// Connects with the default options; see [`ClientOptions::connect`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`ClientOptions::connect`].
+    pub fn connect(service: &str, timeout: Duration) -> Result<Client> {
+        ClientOptions::new().connect(service, timeout)
+    }
+
+    /// The name of the service that was connected to.
+    pub fn service(&self) -> &Name {
+        &self.service
+    }
+
+    /// Sends a request and waits for its answer, following redirects.
+    ///
+    /// Replies to other requests that come meanwhile are kept for [`next_reply`](Client::next_reply). The server is
+    /// told the deadline, and does not begin what is too late.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`]; the request is taken back if no server has begun it. [`Error::Closed`] if the server has
+    /// ended in good order, [`Error::ServerGone`] if it died and the client is to fail fast, [`Error::Corrupt`].
+    /// [`Error::NoSpace`] before anything is sent, if a large payload does not fit into memory. What the server
+    /// refuses is no error but a [`Reply`]: see [`Reply::into_answer`].
+    pub fn call(&mut self, request: Request<'_>, timeout: Duration) -> Result<Reply> {
+        let deadline = Deadline::after(timeout);
+        let Request { kind, mut body } = request;
+        for _ in 0..HOPS {
+            let index = match self.route(kind, deadline)? {
+                route::Route::To(index) => index,
+                route::Route::Refused(reply) => return Ok(reply),
+            };
+            let message = self.link(index)?.prepare(kind, body)?;
+            let id = self.send_until(index, &message, deadline)?;
+            let reply = self.wait_for(index, id, deadline)?;
+            if reply.status() != Status::Redirect {
+                return Ok(reply);
+            }
+            self.follow(kind, &reply, deadline)?;
+            body = message.into_body();
+        }
+        Err(self.lost(kind))
+    }
+
+    /// Sends a request without waiting for its answer, which [`next_reply`](Client::next_reply) gives. Waits for room
+    /// in the ring until the time is up, and takes replies off meanwhile.
+    ///
+    /// The first request of a kind to a server that directs is preceded by a question, which is waited for.
+    /// A request that is answered by [`Status::Redirect`] is not sent again: the reply says so, and the next
+    /// one of its kind takes the new way.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Client::call); besides [`Error::TooLong`] when more replies than a client keeps were not
+    /// fetched.
+    pub fn submit(&mut self, request: Request<'_>, timeout: Duration) -> Result<RequestId> {
+        let deadline = Deadline::after(timeout);
+        let index = match self.route(request.kind, deadline)? {
+            route::Route::To(index) => index,
+            route::Route::Refused(reply) => {
+                let id = reply.id();
+                self.stash.push_back(reply);
+                return Ok(id);
+            }
+        };
+        self.check_outstanding()?;
+        let message = self.link(index)?.prepare(request.kind, request.body)?;
+        self.send_until(index, &message, deadline).map(RequestId)
+    }
+
+    /// The next reply to any request that was [submitted](Client::submit), in whatever order they come; interim ones
+    /// included. `None` when the time is up, or nothing is outstanding.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Client::call), but for the timeout.
+    pub fn next_reply(&mut self, timeout: Duration) -> Result<Option<Reply>> {
+        if let Some(reply) = self.try_next_reply()? {
+            return Ok(Some(reply));
+        }
+        self.wait_for_any(Deadline::after(timeout))
+    }
+
+    /// The next reply, if there is one now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`next_reply`](Client::next_reply).
+    pub fn try_next_reply(&mut self) -> Result<Option<Reply>> {
+        if let Some(reply) = self.stash.pop_front() {
+            return Ok(Some(reply));
+        }
+        if let Some(reply) = self.receive_any()? {
+            return Ok(Some(reply));
+        }
+        // Bells that were rung since `arm` are taken off, lest they show again at once.
+        self.take_bells(Deadline::passed())?;
+        self.wake();
+        self.receive_any()
+    }
+
+    /// How many requests were submitted and not answered finally, or answered and not fetched.
+    pub fn outstanding(&self) -> usize {
+        self.stash.len()
+            + self
+                .links
+                .iter()
+                .flatten()
+                .map(|link| link.pending().len())
+                .sum::<usize>()
+    }
+
+    /// Takes a request back. `true`: no server has begun it, and none will; no reply comes. `false`: it was begun or
+    /// answered; its answer is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn cancel(&mut self, id: RequestId) -> Result<bool> {
+        self.stash.retain(|reply| reply.id() != id);
+        for link in self.links.iter_mut().flatten() {
+            if link.cancel(id.0)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sends a message that wants no answer, if there is room for it now; else drops and counts it
+    /// ([`dropped`](Client::dropped)). Whether it was sent.
+    ///
+    /// It goes where requests of its kind are known to go, else to the service itself; no question is asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`] for more than a quarter of the ring, [`Error::Closed`], [`Error::Corrupt`].
+    pub fn notify(&mut self, request: Request<'_>) -> Result<bool> {
+        let index = self.routes.get(&request.kind).copied().unwrap_or(0);
+        let link = self.link(index)?;
+        link.check()?;
+        let message = link.prepare_one_way(request.kind, request.body)?;
+        let sent = link.send(0, 0, &message)?;
+        self.dropped += u64::from(!sent);
+        Ok(sent)
+    }
+
+    /// How many one-way messages found no room and were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// How many replies came that nobody waited for any more: answers to requests that were given up, and second
+    /// answers after a restart of the server.
+    pub fn unwanted(&self) -> u64 {
+        self.links.iter().flatten().map(Link::unwanted).sum()
+    }
+
+    /// Memory for a request of this kind with `len` bytes of payload, so that a large one needs no copy. The content
+    /// is whatever the payload before left there.
+    ///
+    /// To a server that directs a question may be put first, which is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`]; as for [`call`](Client::call).
+    pub fn lease(&mut self, kind: RequestKind, len: u64, timeout: Duration) -> Result<Lease> {
+        let index = match self.route(kind, Deadline::after(timeout))? {
+            route::Route::To(index) => index,
+            // The call will be refused like the question; until then any memory will do.
+            route::Route::Refused(_) => 0,
+        };
+        self.link(index)?.lease(len)
+    }
+
+    /// Prepares to sleep outside: returns `false` if there is something to do already. After `true`, the client's
+    /// descriptor becomes readable when [`try_next_reply`](Client::try_next_reply) may have something; call it until
+    /// it has nothing, and then this again, before the descriptor is waited for the next time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
+    pub fn arm(&mut self) -> Result<bool> {
+        Ok(self.stash.is_empty() && self.sleep(None)?)
+    }
+
+    fn link(&mut self, index: usize) -> Result<&mut Link> {
+        let service = &self.service;
+        self.links
+            .get_mut(index)
+            .and_then(Option::as_mut)
+            .ok_or_else(|| Error::Closed {
+                service: service.to_string(),
+                reason: "the session has ended; connect anew".to_owned(),
+            })
+    }
+
+    fn check_outstanding(&self) -> Result<()> {
+        let outstanding = self.outstanding();
+        if outstanding < OUTSTANDING {
+            return Ok(());
+        }
+        Err(Error::TooLong {
+            what: "queue of replies that were not fetched",
+            len: outstanding as u64,
+            max: OUTSTANDING as u64,
+        })
+    }
+}
+
+impl Pollable for Client {
+    fn arm(&mut self) -> Result<bool> {
+        Client::arm(self)
+    }
+}
+
+/// Readable when there is something for [`Client::try_next_reply`], after [`Client::arm`]. It is an epoll's
+/// descriptor and never shows a hang-up.
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}

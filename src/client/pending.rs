@@ -1,0 +1,102 @@
+//! The requests of one session that are not answered yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::session::handover::Segment;
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) id: u64,
+    /// Where its record stands in the ring.
+    pub(super) at: u64,
+    /// Whether anybody still waits for the answer.
+    pub(super) wanted: bool,
+    answered: bool,
+    /// Holds the request's payload until the final answer.
+    _segment: Option<Arc<Segment>>,
+}
+
+/// Requests by id. Ids only grow, so that the queue is sorted; answers mostly come in order, so that the
+/// front is mostly the one that is looked for.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    queue: VecDeque<Pending>,
+    unanswered: usize,
+}
+
+impl Requests {
+    /// `id` is greater than all before.
+    pub(super) fn add(&mut self, id: u64, at: u64, segment: Option<Arc<Segment>>) {
+        debug_assert!(self.queue.back().is_none_or(|last| last.id < id));
+        self.queue.push_back(Pending {
+            id,
+            at,
+            wanted: true,
+            answered: false,
+            _segment: segment,
+        });
+        self.unanswered += 1;
+    }
+
+    /// The request of this id, unless it is answered.
+    pub(super) fn get(&mut self, id: u64) -> Option<&mut Pending> {
+        let index = match self.queue.front() {
+            Some(front) if front.id == id => 0,
+            _ => self
+                .queue
+                .binary_search_by_key(&id, |pending| pending.id)
+                .ok()?,
+        };
+        self.queue
+            .get_mut(index)
+            .filter(|pending| !pending.answered)
+    }
+
+    /// Takes the request of this id off: whether its answer was still wanted, or `None` if there is no such request
+    /// (any more).
+    pub(super) fn answer(&mut self, id: u64) -> Option<bool> {
+        let pending = self.get(id)?;
+        pending.answered = true;
+        pending._segment = None;
+        let wanted = pending.wanted;
+        self.unanswered -= 1;
+        while self.queue.front().is_some_and(|front| front.answered) {
+            self.queue.pop_front();
+        }
+        Some(wanted)
+    }
+
+    /// How many are not answered.
+    pub(super) fn len(&self) -> usize {
+        self.unanswered
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unanswered == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_request_is_answered_once_in_whatever_order() {
+        let mut requests = Requests::default();
+        for id in [1, 2, 5, 9] {
+            requests.add(id, id * 8, None);
+        }
+        assert_eq!(requests.answer(3), None);
+        assert_eq!(requests.answer(5), Some(true));
+        assert_eq!(requests.answer(5), None);
+        requests.get(2).unwrap().wanted = false;
+        assert_eq!(requests.answer(1), Some(true));
+        assert_eq!(requests.answer(2), Some(false));
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests.get(9).unwrap().at, 72);
+        assert_eq!(requests.answer(9), Some(true));
+        assert!(requests.is_empty() && requests.queue.is_empty());
+    }
+}

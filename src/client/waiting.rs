@@ -1,0 +1,193 @@
+//! How a client waits: for a reply, or for room to send.
+
+use super::{Client, reply::Reply};
+use crate::error::{Error, Result};
+use crate::session::wait::{Patience, Step};
+use crate::sys::clock::Deadline;
+
+use super::link::Message;
+
+impl Client {
+    /// Publishes a message, waiting for room; gives its id.
+    pub(super) fn send_until(
+        &mut self,
+        index: usize,
+        message: &Message<'_>,
+        deadline: Deadline,
+    ) -> Result<u64> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let expires = deadline.as_ns().unwrap_or(0);
+        let mut patience = Patience::new(self.options.wait, deadline);
+        loop {
+            self.check_link(index)?;
+            if self.link(index)?.send(id, expires, message)? {
+                return Ok(id);
+            }
+            while let Some(reply) = self.receive_any()? {
+                self.stash.push_back(reply);
+                patience.reset();
+            }
+            match patience.step() {
+                Step::Again => {}
+                Step::Sleep => {
+                    if self.sleep(Some(index))? {
+                        self.take_bells(deadline)?;
+                    }
+                    self.wake();
+                }
+                Step::TimedOut => {
+                    return Err(self.timed_out(index, "room for a request to", deadline));
+                }
+            }
+        }
+    }
+
+    /// Waits for the final reply to one request; others are stashed.
+    pub(super) fn wait_for(&mut self, index: usize, id: u64, deadline: Deadline) -> Result<Reply> {
+        let mut patience = Patience::new(self.options.wait, deadline);
+        loop {
+            // One more look after the time is up: the answer may have come while this thread had no core.
+            let step = patience.step();
+            while let Some(reply) = self.link(index)?.receive()? {
+                if reply.id().0 == id {
+                    if reply.status().is_final() {
+                        return Ok(reply);
+                    }
+                } else {
+                    self.stash.push_back(reply);
+                }
+            }
+            match step {
+                Step::Again => {}
+                Step::Sleep => {
+                    self.check_link(index)?;
+                    if self.sleep(None)? {
+                        self.take_bells(deadline)?;
+                    }
+                    self.wake();
+                    patience.reset();
+                }
+                Step::TimedOut => {
+                    self.check_link(index)?;
+                    self.link(index)?.cancel(id)?;
+                    return Err(self.timed_out(index, "the answer of", deadline));
+                }
+            }
+        }
+    }
+
+    /// Waits for a reply to any request.
+    pub(super) fn wait_for_any(&mut self, deadline: Deadline) -> Result<Option<Reply>> {
+        let mut patience = Patience::new(self.options.wait, deadline);
+        while self.outstanding() > 0 {
+            let step = patience.step();
+            if let Some(reply) = self.receive_any()? {
+                return Ok(Some(reply));
+            }
+            match step {
+                Step::Again => {}
+                Step::Sleep => {
+                    for index in 0..self.links.len() {
+                        self.check_link_if_waiting(index)?;
+                    }
+                    if self.sleep(None)? {
+                        self.take_bells(deadline)?;
+                    }
+                    self.wake();
+                    patience.reset();
+                }
+                Step::TimedOut => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next reply in any session.
+    pub(super) fn receive_any(&mut self) -> Result<Option<Reply>> {
+        for link in self.links.iter_mut().flatten() {
+            if let Some(reply) = link.receive()? {
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says in every session that this side sleeps: `false`, and it does not, if there is something to do. `room`
+    /// is the link in which room is waited for.
+    pub(super) fn sleep(&mut self, room: Option<usize>) -> Result<bool> {
+        let mut nothing = true;
+        for (index, link) in self.links.iter_mut().enumerate() {
+            if let Some(link) = link {
+                nothing &= link.sleep(room == Some(index))?;
+            }
+        }
+        Ok(nothing)
+    }
+
+    pub(super) fn wake(&mut self) {
+        for link in self.links.iter_mut().flatten() {
+            link.wake();
+        }
+    }
+
+    /// Waits for bells until the deadline, and takes off those that rang.
+    pub(super) fn take_bells(&mut self, deadline: Deadline) -> Result<()> {
+        self.epoll
+            .wait(&mut self.events, deadline)
+            .map_err(Error::os("wait for the bells of", self.runtime.path()))?;
+        for ready in self.events.iter() {
+            let index = usize::try_from(ready.token >> 1).unwrap_or(usize::MAX);
+            let Some(link) = self.links.get_mut(index).and_then(Option::as_mut) else {
+                continue;
+            };
+            if ready.token & 1 == 0 {
+                link.drain();
+                link.open_bell(&self.epoll, index as u64)?;
+            } else {
+                link.note_death();
+            }
+        }
+        Ok(())
+    }
+
+    /// An error if the session is over, or its server dead and this client is not to wait for another.
+    pub(super) fn check_link(&mut self, index: usize) -> Result<()> {
+        let fail_fast = self.options.fail_fast;
+        let link = self.link(index)?;
+        let over = link.check();
+        let gone = fail_fast && link.server_gone();
+        let service = link.service().to_string();
+        if over.is_err() {
+            self.forget(index);
+            return over;
+        }
+        if gone {
+            let reason = "it ended without a farewell".to_owned();
+            return Err(Error::ServerGone { service, reason });
+        }
+        Ok(())
+    }
+
+    fn check_link_if_waiting(&mut self, index: usize) -> Result<()> {
+        match self.links.get(index) {
+            Some(Some(link)) if !link.pending().is_empty() => self.check_link(index),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn timed_out(&mut self, index: usize, what: &str, deadline: Deadline) -> Error {
+        let state = match self.link(index) {
+            Ok(link) => {
+                let state = if link.server_gone() {
+                    " (its server is dead)"
+                } else {
+                    ""
+                };
+                format!("{:?}{state}", link.service().as_str())
+            }
+            Err(_) => format!("{:?}", self.service.as_str()),
+        };
+        deadline.timed_out(format!("{what} service {state}"))
+    }
+}

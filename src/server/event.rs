@@ -1,0 +1,99 @@
+//! What a server is told.
+
+use std::fmt;
+
+use super::incoming::{Incoming, Question};
+use crate::request::RequestKind;
+use crate::session::Payload;
+use crate::sys::process::Identity;
+
+/// Tells sessions apart, over restarts of the server too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub(crate) u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Who is at the other end of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    pub(crate) session: SessionId,
+    pub(crate) uid: u32,
+    pub(crate) identity: Option<Identity>,
+}
+
+impl Peer {
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The user that owns the session's directory.
+    pub fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// The process as it described itself in the session's lock file, in its own pid namespace.
+    pub fn pid(&self) -> Option<u32> {
+        self.identity.map(|identity| identity.pid)
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// The client closed it.
+    Left,
+    /// The client died.
+    Died,
+    /// The client broke the protocol, in this way.
+    Corrupt(String),
+}
+
+/// What [`Server::next_timeout`](super::Server::next_timeout) gives.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A client has connected.
+    Connected(Peer),
+    /// A session has ended. Requests of it that are still being handled need no answer.
+    Disconnected(Peer, End),
+    /// A request that wants an answer.
+    Request(Incoming),
+    /// A message that wants none.
+    Notify(Notification),
+    /// A client asks where requests of a kind go. Only for a server that
+    /// [directs](super::ServerOptions::directs).
+    Question(Question),
+    /// After [`Server::drain`](super::Server::drain): everything that was asked is answered, or the time is up.
+    Drained,
+}
+
+/// A one-way message.
+#[derive(Debug)]
+pub struct Notification {
+    pub(crate) peer: Peer,
+    pub(crate) kind: RequestKind,
+    pub(crate) payload: Payload,
+}
+
+impl Notification {
+    /// Who sent it.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> RequestKind {
+        self.kind
+    }
+
+    /// What came with it.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+}

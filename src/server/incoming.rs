@@ -1,0 +1,234 @@
+//! A request in a handler's hands, and the ways to answer it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::event::Peer;
+use super::seat::Seat;
+use crate::directory::Name;
+use crate::error::Result;
+use crate::request::{RequestKind, Status};
+use crate::session::{Body, Lease, Payload};
+use crate::sys::clock;
+
+/// Names one request for good: the same on every delivery, over restarts of the server, and never used again.
+///
+/// A handler with side effects remembers the tokens that it has carried out, because a request can be delivered
+/// once more if the server died before its answer was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token {
+    /// The session's number.
+    pub session: u64,
+    /// The request's number in the session.
+    pub request: u64,
+}
+
+/// A request that a client waits for an answer to.
+///
+/// It can be answered from any thread and in any order, once: the calls that answer take it by value. Dropped
+/// without an answer, as by a panic of the handler, it is answered with [`Status::Failed`].
+///
+/// No answer blocks: one that finds the client's ring full is kept here, and sent when the client has made room. The
+/// session's next requests wait till then.
+#[derive(Debug)]
+pub struct Incoming {
+    pub(super) asked: Asked,
+    pub(super) payload: Payload,
+}
+
+/// What every question and request has.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) seat: Arc<Seat>,
+    pub(super) ticket: u64,
+    pub(super) id: u64,
+    pub(super) kind: RequestKind,
+    pub(super) deadline: u64,
+    pub(super) attempts: u32,
+    pub(super) answered: bool,
+}
+
+impl Asked {
+    fn answer(mut self, status: Status, code: u32, body: Body<'_>) -> Result<()> {
+        self.answered = true;
+        self.seat.answer(self.ticket, self.id, status, code, body)
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.answered {
+            let reason = "the handler dropped the request without an answer";
+            // A client that is gone needs none.
+            let _ = self
+                .seat
+                .answer(self.ticket, self.id, Status::Failed, 0, Body::from(reason));
+        }
+    }
+}
+
+impl Incoming {
+    /// What the client wants done.
+    pub fn kind(&self) -> RequestKind {
+        self.asked.kind
+    }
+
+    /// What came with the request.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// Takes the payload out; an empty one is left.
+    pub fn take_payload(&mut self) -> Payload {
+        std::mem::replace(&mut self.payload, Payload::empty())
+    }
+
+    /// Who asks.
+    pub fn peer(&self) -> Peer {
+        self.asked.seat.peer()
+    }
+
+    /// The request's name for good.
+    pub fn token(&self) -> Token {
+        Token {
+            session: self.peer().session.0,
+            request: self.asked.id,
+        }
+    }
+
+    /// Whether a server had begun this request before, and died: its side effects may have happened.
+    pub fn is_redelivered(&self) -> bool {
+        self.asked.attempts > 1
+    }
+
+    /// How often it was begun, this time included.
+    pub fn attempts(&self) -> u32 {
+        self.asked.attempts
+    }
+
+    /// How long the client still waits; `None` if it did not say, or its clock is not comparable with ours.
+    pub fn time_left(&self) -> Option<Duration> {
+        let deadline = Some(self.asked.deadline).filter(|deadline| *deadline != 0)?;
+        Some(Duration::from_nanos(
+            deadline.saturating_sub(clock::monotonic_ns()),
+        ))
+    }
+
+    /// Memory of the session for an answer of `len` bytes, so that a large one needs no copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::Closed`](crate::Error::Closed) if the client is gone.
+    pub fn lease(&self, len: u64) -> Result<Lease> {
+        self.asked.seat.lease(len)
+    }
+
+    /// Tells the client that the work has begun; it goes on waiting. Lost if the client's ring is full.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) if the client is gone.
+    pub fn started(&self) -> Result<()> {
+        self.asked.seat.interim(self.asked.id, Status::Started)
+    }
+
+    /// Answers. `body` is bytes, text, or a [`Lease`] of this session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) if the client is gone. Where the answer itself cannot be sent
+    /// ([`Error::NoSpace`](crate::Error::NoSpace) for a large one), the client gets [`Status::Failed`] with that reason.
+    pub fn reply<'a>(self, body: impl Into<Body<'a>>) -> Result<()> {
+        self.asked.answer(Status::Done, 0, body.into())
+    }
+
+    /// Says that it could not be done: `code` is the program's own number, `reason` is for people.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reply`](Incoming::reply).
+    pub fn fail(self, code: u32, reason: &str) -> Result<()> {
+        self.asked.answer(Status::Failed, code, Body::from(reason))
+    }
+
+    /// Says that there is no handler for this kind, and for which there are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reply`](Incoming::reply).
+    pub fn unknown_kind(self, known: &[RequestKind]) -> Result<()> {
+        unknown_kind(self.asked, known)
+    }
+
+    /// Sends the client to another service with this and all later requests of the kind.
+    ///
+    /// # Errors
+    ///
+    /// As for [`reply`](Incoming::reply).
+    pub fn redirect(self, service: &Name) -> Result<()> {
+        self.asked
+            .answer(Status::Redirect, 0, Body::from(service.as_str()))
+    }
+}
+
+/// A client's question where requests of a kind go, put before the first one.
+///
+/// Dropped without an answer, it is answered with [`Status::Failed`].
+#[derive(Debug)]
+pub struct Question {
+    pub(super) asked: Asked,
+}
+
+impl Question {
+    /// The kind that the client is about to send.
+    pub fn kind(&self) -> RequestKind {
+        self.asked.kind
+    }
+
+    /// Who asks.
+    pub fn peer(&self) -> Peer {
+        self.asked.seat.peer()
+    }
+
+    /// "Send them to me."
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`](crate::Error::Closed) if the client is gone.
+    pub fn here(self) -> Result<()> {
+        self.asked.answer(Status::Done, 0, Body::from(""))
+    }
+
+    /// "Send them to that service."
+    ///
+    /// # Errors
+    ///
+    /// As for [`here`](Question::here).
+    pub fn redirect(self, service: &Name) -> Result<()> {
+        self.asked
+            .answer(Status::Redirect, 0, Body::from(service.as_str()))
+    }
+
+    /// "Nobody here does such requests."
+    ///
+    /// # Errors
+    ///
+    /// As for [`here`](Question::here).
+    pub fn unknown_kind(self, known: &[RequestKind]) -> Result<()> {
+        unknown_kind(self.asked, known)
+    }
+
+    /// "That cannot be done now": `code` is the program's own number, `reason` is for people.
+    ///
+    /// # Errors
+    ///
+    /// As for [`here`](Question::here).
+    pub fn fail(self, code: u32, reason: &str) -> Result<()> {
+        self.asked.answer(Status::Failed, code, Body::from(reason))
+    }
+}
+
+fn unknown_kind(asked: Asked, known: &[RequestKind]) -> Result<()> {
+    let list: Vec<u8> = known.iter().flat_map(|kind| *kind.as_bytes()).collect();
+    asked.answer(Status::UnknownKind, 0, Body::from(&list))
+}

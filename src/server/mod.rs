@@ -1,0 +1,253 @@
+//! One process that serves under a name: its sessions, and the loop that turns them into events.
+
+mod board;
+mod departures;
+mod event;
+mod incoming;
+mod options;
+mod seat;
+mod sessions;
+mod turns;
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use event::{End, Event, Notification, Peer, SessionId};
+pub use incoming::{Incoming, Question, Token};
+pub use options::ServerOptions;
+
+use self::board::{Board, State};
+use self::seat::Seat;
+use self::turns::Source;
+use crate::directory::service::ServiceDir;
+use crate::directory::{Directory, Name};
+use crate::error::{Error, Result};
+use crate::fifo::BellReader;
+use crate::session::wait::{Patience, Step};
+use crate::session::{Pollable, Wait};
+use crate::sys::clock::Deadline;
+use crate::sys::fork::Stamp;
+use crate::sys::poll::{Epoll, Events};
+
+/// Looks at the hot sessions between two looks for bells of the cold ones.
+const LOOKS_A_COLLECT: u32 = 32;
+
+/// A server of one service: the one process that serves under its name.
+///
+/// It is driven by [`next_timeout`](Server::next_timeout), or by polling its descriptor: see
+/// [`arm`](Server::arm). It has no thread of its own, and uses no CPU time while nothing happens.
+///
+/// Dropped, it closes every session in good order and removes the service's directory. Dropped by a panic it leaves
+/// everything in place, so that a successor can go on with the sessions.
+#[derive(Debug)]
+pub struct Server {
+    service: Name,
+    place: ServiceDir,
+    /// The directory in which the slots are, for the sessions' hand-over segments.
+    slots_directory: Arc<Directory>,
+    board: Board,
+    door: Arc<BellReader>,
+    epoll: Epoll,
+    events: Events,
+    /// What rang, and is to be looked at.
+    sources: VecDeque<Source>,
+    wait: Wait,
+    directs: bool,
+    slots: u32,
+    seats: Vec<Option<Seated>>,
+    /// Slots in which nobody sits, the lowest last.
+    free: Vec<u32>,
+    /// The number of the last session; see [`Seated::version`].
+    version: u32,
+    /// Slots whose rings are watched, in the order of their turns.
+    hot: VecDeque<u32>,
+    /// What is left of the turn of the first of them.
+    turn: u32,
+    looks: u32,
+    /// Slots whose client's bell broke while its lock was held: to be looked at again.
+    doubtful: Vec<Doubt>,
+    ready: VecDeque<Event>,
+    draining: Option<Deadline>,
+    told_drained: bool,
+    stamp: Stamp,
+}
+
+/// A session as the server's thread sees it.
+#[derive(Debug)]
+struct Seated {
+    seat: Arc<Seat>,
+    hot: bool,
+    /// Looks in a row that found nothing.
+    empty_looks: u32,
+    up: BellReader,
+    /// Tells this session's events from those of the one that had the slot before.
+    version: u32,
+}
+
+/// A client whose bell has no reader but whose lock is held: it is dying, or has been restarted by `exec`.
+#[derive(Debug)]
+struct Doubt {
+    slot: u32,
+    version: u32,
+    pause: Duration,
+    again: Deadline,
+}
+
+impl Server {
+    /// Serves under `service` with the default options.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ServerOptions::bind`].
+    pub fn bind(service: &str) -> Result<Server> {
+        ServerOptions::new().bind(service)
+    }
+
+    /// The name of the service.
+    pub fn service(&self) -> &Name {
+        &self.service
+    }
+
+    /// The service's directory, for segments and FIFO pairs that belong to it: they are removed with it.
+    pub fn directory(&self) -> &Directory {
+        self.place.directory()
+    }
+
+    /// The number of this server: greater than those of all before it under this name.
+    pub fn epoch(&self) -> u64 {
+        self.board.epoch()
+    }
+
+    /// How many sessions are open.
+    pub fn sessions(&self) -> usize {
+        self.seats.iter().flatten().count()
+    }
+
+    /// The next event; `None` when the time is up and there was none.
+    ///
+    /// # Errors
+    ///
+    /// Of the operating system, for what is the server's own. What a client does wrong ends that client's session
+    /// and is an event.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
+        let deadline = Deadline::after(timeout);
+        let mut patience = Patience::new(self.wait, deadline);
+        loop {
+            if let Some(event) = self.try_next()? {
+                return Ok(Some(event));
+            }
+            match patience.step() {
+                Step::Again => {}
+                Step::TimedOut => return Ok(None),
+                Step::Sleep => {
+                    if self.cool_all() {
+                        self.collect(deadline)?;
+                    }
+                    patience.reset();
+                }
+            }
+        }
+    }
+
+    /// The next event, if there is one now. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As for [`next_timeout`](Server::next_timeout).
+    pub fn try_next(&mut self) -> Result<Option<Event>> {
+        self.check_fork()?;
+        self.looks = self.looks.wrapping_add(1);
+        if self.hot.is_empty() || self.looks.is_multiple_of(LOOKS_A_COLLECT) {
+            self.collect(Deadline::passed())?;
+        }
+        // First of all: a session's connect is told before its requests.
+        if let Some(event) = self.ready.pop_front() {
+            return Ok(Some(event));
+        }
+        for _ in 0..self.hot.len() {
+            if let Some(event) = self.serve_first()? {
+                return Ok(Some(event));
+            }
+        }
+        if let Some(event) = self.ready.pop_front() {
+            return Ok(Some(event));
+        }
+        Ok(self.drained())
+    }
+
+    /// Prepares to sleep outside: returns `false` if there is something to do already. After `true`, the server's
+    /// descriptor becomes readable when [`try_next`](Server::try_next) may have something; call it until it has
+    /// nothing, and then this again, before the descriptor is waited for the next time.
+    ///
+    /// # Errors
+    ///
+    /// As for [`next_timeout`](Server::next_timeout).
+    pub fn arm(&mut self) -> Result<bool> {
+        self.check_fork()?;
+        Ok(self.ready.is_empty() && self.cool_all())
+    }
+
+    /// Begins to end in good order: connects are refused, what has been asked by now goes on being served, what is
+    /// asked later is left alone, and [`Event::Drained`] comes when all is answered or the time is up. Then drop the
+    /// server, which tells every client that it is closed.
+    pub fn drain(&mut self, timeout: Duration) {
+        self.draining = Some(Deadline::after(timeout));
+        self.board.set_state(State::Draining);
+        for seated in self.seats.iter().flatten() {
+            seated.seat.drain(Arc::clone(&self.door));
+        }
+        // Each is looked at once more: one that is quiet already rings no more.
+        self.door.ring_self();
+    }
+
+    /// The end of draining, told once.
+    fn drained(&mut self) -> Option<Event> {
+        let deadline = self.draining?;
+        let is_quiet = || {
+            self.seats
+                .iter()
+                .flatten()
+                .all(|seated| seated.seat.is_quiet())
+        };
+        if self.told_drained || !(deadline.has_passed() || is_quiet()) {
+            return None;
+        }
+        self.told_drained = true;
+        Some(Event::Drained)
+    }
+
+    /// An error in a forked child, which shares nothing of this but the memory.
+    fn check_fork(&self) -> Result<()> {
+        if self.stamp.is_current() {
+            Ok(())
+        } else {
+            Err(Error::Forked { what: "server" })
+        }
+    }
+}
+
+/// Readable when there is something for [`Server::try_next`], after [`Server::arm`]. It is an epoll's descriptor and
+/// never shows a hang-up.
+impl AsFd for Server {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl Pollable for Server {
+    fn arm(&mut self) -> Result<bool> {
+        Server::arm(self)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A panic is a crash: what was not answered is for a successor. A forked child has nothing to end.
+        if std::thread::panicking() || !self.stamp.is_current() {
+            return;
+        }
+        self.close();
+    }
+}

@@ -1,0 +1,176 @@
+//! How a server is set up.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Server;
+use super::board::{Board, State};
+use super::turns::Source;
+use crate::directory::service::{DOOR, Origin, ServiceDir};
+use crate::directory::{Directory, Name};
+use crate::error::{Error, Result};
+use crate::fifo::BellReader;
+use crate::session::Wait;
+use crate::sys::clock::Deadline;
+use crate::sys::poll::{Epoll, Events, Interest};
+use crate::sys::{fork, process};
+
+/// How long a server waits for one that is removing the service.
+const CLAIM: Duration = Duration::from_secs(5);
+
+/// The most sessions unless asked otherwise, if the limit on descriptors allows them.
+const SLOTS: u32 = 4096;
+
+/// Descriptors that a session takes: the bell it rings and the one it is rung by.
+const DESCRIPTORS_A_SESSION: u64 = 2;
+/// Descriptors that are left for the server itself and for the program.
+const DESCRIPTORS_LEFT: u64 = 64;
+
+/// How a [`Server`] is set up. The last word is [`bind`](ServerOptions::bind).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use osps_ipc::{ServerOptions, Wait};
+///
+/// let name = format!("doc-options-{}", std::process::id());
+/// let mut server = ServerOptions::new().sessions(8).wait(Wait::Park).bind(&name)?;
+/// assert!(server.next_timeout(Duration::ZERO)?.is_none());
+/// # Ok::<(), osps_ipc::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    directory: Option<PathBuf>,
+    sessions: Option<u32>,
+    wait: Wait,
+    directs: bool,
+}
+
+impl ServerOptions {
+    /// As many sessions as the limit on descriptors allows, up to 4096; adaptive waiting.
+    pub fn new() -> ServerOptions {
+        ServerOptions {
+            directory: None,
+            sessions: None,
+            wait: Wait::default(),
+            directs: false,
+        }
+    }
+
+    /// Serves in this directory instead of the [default](Directory::runtime).
+    pub fn directory(mut self, path: impl AsRef<Path>) -> ServerOptions {
+        self.directory = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The most sessions at a time; two of them are kept for supervisors' probes.
+    pub fn sessions(mut self, most: u32) -> ServerOptions {
+        self.sessions = Some(most);
+        self
+    }
+
+    /// How to wait.
+    pub fn wait(mut self, wait: Wait) -> ServerOptions {
+        self.wait = wait;
+        self
+    }
+
+    /// Has clients ask where requests of a kind go before they send the first:
+    /// [`Event::Question`](super::Event::Question).
+    pub fn directs(mut self) -> ServerOptions {
+        self.directs = true;
+        self
+    }
+
+    /// Becomes the server of `service`. What a predecessor left is taken over: the sessions of clients that are
+    /// alive go on, and their unanswered requests come as events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AlreadyRunning`] with who it is; [`Error::LockInherited`]; [`Error::TooManyDescriptors`] if the
+    /// sessions that were asked for need more than the limit allows; [`Error::BadName`], [`Error::BadDirectory`],
+    /// [`Error::NoSpace`].
+    pub fn bind(self, service: &str) -> Result<Server> {
+        let service = Name::new(service)?;
+        let slots = self.slots()?;
+        let runtime = match &self.directory {
+            Some(path) => Directory::open(path)?,
+            None => Directory::runtime()?,
+        };
+        let deadline = Deadline::after(CLAIM);
+        let (mut place, board) = claim(&runtime, &service, deadline)?;
+        let door = BellReader::open(place.directory(), DOOR)?;
+        // Who sees our ends close is to find our lock free.
+        place.keep_lock_above(&door)?;
+        let path = place.directory().path();
+        let epoll = Epoll::new().map_err(Error::os("create an epoll for", path))?;
+        epoll
+            .add(&door, Source::Door.pack(), Interest::READ)
+            .map_err(Error::os("watch the door of", path))?;
+        let mut server = Server {
+            slots_directory: Arc::new(place.slots().try_clone()?),
+            service,
+            board,
+            door: Arc::new(door),
+            epoll,
+            events: Events::new(),
+            sources: VecDeque::new(),
+            wait: self.wait,
+            directs: self.directs,
+            slots,
+            seats: Vec::new(),
+            free: Vec::new(),
+            version: 0,
+            hot: VecDeque::new(),
+            turn: 0,
+            looks: 0,
+            doubtful: Vec::new(),
+            ready: VecDeque::new(),
+            draining: None,
+            told_drained: false,
+            stamp: fork::stamp(),
+            place,
+        };
+        server.take_over()?;
+        server.board.set_state(State::Serving);
+        Ok(server)
+    }
+
+    fn slots(&self) -> Result<u32> {
+        let limit = process::descriptor_limit();
+        let most = limit.saturating_sub(DESCRIPTORS_LEFT) / DESCRIPTORS_A_SESSION;
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        match self.sessions {
+            None => Ok(most.clamp(1, SLOTS)),
+            Some(wanted) if wanted <= most => Ok(wanted),
+            Some(wanted) => Err(Error::TooManyDescriptors {
+                needed: u64::from(wanted) * DESCRIPTORS_A_SESSION + DESCRIPTORS_LEFT,
+                limit,
+            }),
+        }
+    }
+}
+
+impl Default for ServerOptions {
+    fn default() -> ServerOptions {
+        ServerOptions::new()
+    }
+}
+
+/// Holds the service's directory, afresh if what a predecessor left there cannot be used.
+fn claim(runtime: &Directory, service: &Name, deadline: Deadline) -> Result<(ServiceDir, Board)> {
+    let build = Board::create;
+    let place = ServiceDir::claim(runtime, service, deadline, build)?;
+    match Board::take_over(place.directory()) {
+        Ok(board) => Ok((place, board)),
+        Err(error) if error.is_shortage() || place.origin() == Origin::New => Err(error),
+        Err(_) => {
+            let place = place.start_afresh(deadline, build)?;
+            let board = Board::take_over(place.directory())?;
+            Ok((place, board))
+        }
+    }
+}

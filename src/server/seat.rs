@@ -1,0 +1,197 @@
+//! The server's end of one session.
+//!
+//! The server's thread takes requests; whoever holds an [`Incoming`] answers, from any thread. Both do it under
+//! the session's own lock, which nobody holds while waiting for anything. What the lock guards is in [`core`].
+
+mod answers;
+mod core;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crossbeam_utils::CachePadded;
+
+use self::core::{Core, Message, Next};
+use super::event::{Notification, Peer};
+use super::incoming::{Asked, Incoming, Question};
+use crate::error::{Error, Result};
+use crate::fifo::BellReader;
+use crate::request::{RequestForm, Status};
+use crate::session::{Body, Broken, Lease, layout};
+
+pub(super) use self::core::{Home, Opening};
+
+/// The server's end of a session, shared with the requests that are being handled.
+#[derive(Debug)]
+pub(super) struct Seat {
+    peer: Peer,
+    /// The name of the service, for messages.
+    service: String,
+    core: CachePadded<Mutex<Core>>,
+}
+
+/// What a look at the request ring gave.
+#[derive(Debug)]
+pub(super) enum Took {
+    /// No record.
+    Nothing,
+    /// Answers wait for room; nothing is taken until the client has made some.
+    Blocked,
+    /// A record that needs no handler: cancelled, expired, or answered by a predecessor.
+    Skipped,
+    Request(Incoming),
+    Notify(Notification),
+    Question(Question),
+}
+
+impl Seat {
+    pub(super) fn new(peer: Peer, service: String, opening: Opening) -> Result<Seat, Broken> {
+        Ok(Seat {
+            peer,
+            service,
+            core: CachePadded::new(Mutex::new(Core::new(opening)?)),
+        })
+    }
+
+    pub(super) fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// A thread that panics between two steps of an answer leaves what a crash would leave, and every step is
+    /// made to survive that: the lock's poison means nothing.
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the next request, if there is one.
+    pub(super) fn take(self: &Arc<Seat>) -> Result<Took, Broken> {
+        let (ticket, message) = match self.core().next()? {
+            Next::Nothing => return Ok(Took::Nothing),
+            Next::Blocked => return Ok(Took::Blocked),
+            Next::Skipped => return Ok(Took::Skipped),
+            Next::Message(ticket, message) => (ticket, message),
+        };
+        let Message {
+            header,
+            payload,
+            deadline,
+            attempts,
+        } = message;
+        let Some(ticket) = ticket else {
+            return Ok(Took::Notify(Notification {
+                peer: self.peer,
+                kind: header.kind,
+                payload,
+            }));
+        };
+        let asked = Asked {
+            seat: Arc::clone(self),
+            ticket,
+            id: header.id,
+            kind: header.kind,
+            deadline,
+            attempts,
+            answered: false,
+        };
+        Ok(match header.form {
+            RequestForm::Ask => Took::Question(Question { asked }),
+            _ => Took::Request(Incoming { asked, payload }),
+        })
+    }
+
+    /// Answers the request of this ticket. Where the answer itself cannot be sent, says so to the client too.
+    pub(super) fn answer(
+        &self,
+        ticket: u64,
+        id: u64,
+        status: Status,
+        code: u32,
+        body: Body<'_>,
+    ) -> Result<()> {
+        let mut core = self.core();
+        if core.has_ended() {
+            return Err(self.closed());
+        }
+        let (outgoing, problem) = match core.prepare(id, status, code, body) {
+            Ok(outgoing) => (outgoing, None),
+            Err(problem) => {
+                let reason = format!("the answer could not be sent: {problem}");
+                (core.failure(id, &reason), Some(problem))
+            }
+        };
+        self.sent(core.send(Some(ticket), outgoing), core)?;
+        problem.map_or(Ok(()), Err)
+    }
+
+    /// Sends a reply that is not final, if there is room for it.
+    pub(super) fn interim(&self, id: u64, status: Status) -> Result<()> {
+        let mut core = self.core();
+        if core.has_ended() {
+            return Err(self.closed());
+        }
+        let outgoing = core.prepare(id, status, 0, Body::from(""))?;
+        self.sent(core.send(None, outgoing), core)
+    }
+
+    /// Ends the session of a client that turned out to be broken when it was to be answered.
+    fn sent(&self, sent: Result<(), Broken>, mut core: MutexGuard<'_, Core>) -> Result<()> {
+        sent.map_err(|broken| {
+            core.end(layout::Status::Corrupt {
+                code: broken.code(),
+            });
+            Error::Corrupt {
+                at: format!("session {} of {}", self.peer.session, self.service),
+                what: broken.to_string(),
+            }
+        })
+    }
+
+    pub(super) fn lease(&self, len: u64) -> Result<Lease> {
+        let mut core = self.core();
+        if core.has_ended() {
+            return Err(self.closed());
+        }
+        core.lease(len)
+    }
+
+    fn closed(&self) -> Error {
+        Error::Closed {
+            service: self.service.clone(),
+            reason: "the client has gone".to_owned(),
+        }
+    }
+
+    /// Watches the ring: the client need not ring.
+    pub(super) fn watch(&self) {
+        self.core().watch();
+    }
+
+    /// Has the client ring from now on: `true`, or `false` if there is something to do already.
+    pub(super) fn watch_no_longer(&self) -> bool {
+        self.core().watch_no_longer()
+    }
+
+    /// Whether the client has said good-bye.
+    pub(super) fn has_left(&self) -> bool {
+        self.core().has_left()
+    }
+
+    /// Whether all that was asked before draining began is answered.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.core().is_quiet()
+    }
+
+    /// Leaves alone what is asked from now on, and has `door` rung when all before it is answered.
+    pub(super) fn drain(&self, door: Arc<BellReader>) {
+        self.core().drain(door);
+    }
+
+    /// Tells the client that it is served.
+    pub(super) fn open(&self) {
+        self.core().open();
+    }
+
+    /// Tells the client what became of the session. After this nothing is published, and answers are refused.
+    pub(super) fn end(&self, status: layout::Status) {
+        self.core().end(status);
+    }
+}

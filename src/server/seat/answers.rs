@@ -1,0 +1,158 @@
+//! How an answer gets to the client: made ready, published or kept, committed.
+//!
+//! The order for each final answer is: reply bytes, reply tail, the request's state, the head; then one fence, then a
+//! look at the client's sleep words.
+
+use super::core::Core;
+use crate::error::Result;
+use crate::request::{HandOver, ReplyForm, ReplyHeader, Status};
+use crate::ring::cursor::Refused;
+use crate::ring::record::{self, Header};
+use crate::session::layout::{Geometry, REPLY_RECORD};
+use crate::session::{Body, BodyKind, Broken};
+
+/// A reply, ready to be published.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    header: [u8; ReplyHeader::LENGTH],
+    payload: Vec<u8>,
+}
+
+impl Core {
+    /// Makes a reply of whatever size ready.
+    pub(super) fn prepare(
+        &mut self,
+        id: u64,
+        status: Status,
+        code: u32,
+        body: Body<'_>,
+    ) -> Result<Outgoing> {
+        let limit = u64::from(Geometry::inline_limit(self.geometry.reply_capacity));
+        let lease = match body.0 {
+            BodyKind::Bytes(bytes) if (ReplyHeader::LENGTH + bytes.len()) as u64 <= limit => {
+                return Ok(self.reply(id, status, code, bytes.to_vec()));
+            }
+            BodyKind::Bytes(bytes) => {
+                let mut lease = self.lease(bytes.len() as u64)?;
+                lease.write_at(0, bytes)?;
+                lease
+            }
+            BodyKind::Lease(lease) => lease.moved_to(self.generation, |len| self.lease(len))?,
+        };
+        lease.segment.mark_in_use();
+        let hand_over = HandOver {
+            number: lease.segment.number(),
+            length: lease.len(),
+            offset: 0,
+        };
+        let mut outgoing = self.reply(id, status, code, hand_over.encode().to_vec());
+        outgoing.header = self.header(id, status, code, ReplyForm::HandOver);
+        Ok(outgoing)
+    }
+
+    /// A reply that says why there is no other.
+    pub(super) fn failure(&self, id: u64, reason: &str) -> Outgoing {
+        let limit =
+            Geometry::inline_limit(self.geometry.reply_capacity) as usize - ReplyHeader::LENGTH;
+        let reason = reason.as_bytes();
+        self.reply(
+            id,
+            Status::Failed,
+            0,
+            reason[..reason.len().min(limit)].to_vec(),
+        )
+    }
+
+    pub(super) fn reply(&self, id: u64, status: Status, code: u32, payload: Vec<u8>) -> Outgoing {
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        Outgoing {
+            header: self.header(id, status, code, ReplyForm::Inline(len)),
+            payload,
+        }
+    }
+
+    fn header(
+        &self,
+        id: u64,
+        status: Status,
+        code: u32,
+        form: ReplyForm,
+    ) -> [u8; ReplyHeader::LENGTH] {
+        ReplyHeader {
+            id,
+            status,
+            code,
+            epoch: self.epoch,
+            form,
+        }
+        .encode()
+    }
+
+    /// Publishes a reply, or keeps it until there is room. An interim one is dropped then.
+    pub(super) fn send(&mut self, ticket: Option<u64>, outgoing: Outgoing) -> Result<(), Broken> {
+        if self.outbox.is_empty() && self.push(&outgoing)? {
+            if let Some(ticket) = ticket {
+                self.commit(ticket);
+            }
+            self.wake();
+        } else if ticket.is_some() {
+            self.outbox.push_back((ticket, outgoing));
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Publishes what was kept: `false` if some is left, for which the client then rings when it has made room.
+    pub(super) fn flush(&mut self) -> Result<bool, Broken> {
+        while let Some((ticket, outgoing)) = self.outbox.pop_front() {
+            if self.push(&outgoing)? {
+                if let Some(ticket) = ticket {
+                    self.commit(ticket);
+                }
+                self.wake();
+                continue;
+            }
+            let len = outgoing.header.len() + outgoing.payload.len();
+            self.outbox.push_front((ticket, outgoing));
+            if self.replies.sleep(u32::try_from(len).unwrap_or(u32::MAX))? {
+                return Ok(false);
+            }
+        }
+        self.replies.wake();
+        Ok(true)
+    }
+
+    fn push(&mut self, outgoing: &Outgoing) -> Result<bool, Broken> {
+        let header = Header {
+            length: 0,
+            kind: REPLY_RECORD,
+            flags: 0,
+            generation: self.generation,
+        };
+        match self
+            .replies
+            .push(header, &outgoing.header, &outgoing.payload)
+        {
+            Ok(_) => {
+                self.replies.publish();
+                Ok(true)
+            }
+            Err(Refused::Full) => Ok(false),
+            Err(Refused::Corrupt(corrupt)) => Err(corrupt.into()),
+        }
+    }
+
+    /// Marks a request as answered, and frees all that are answered and have none before them that is not.
+    pub(super) fn commit(&mut self, ticket: u64) {
+        record::answer(self.memory.requests.state(ticket));
+        if let Some(end) = self.taken.finish(ticket) {
+            self.requests.release(end);
+        }
+        if self.draining.is_some()
+            && self.is_quiet()
+            && let Some(draining) = &self.draining
+        {
+            draining.door.ring_self();
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! What a session's lock guards: both rings, and what is on its way between them.
+//!
+//! A record is freed when it and all before it are answered, so that a successor finds whatever was not. How answers
+//! go is in [`answers`](super::answers).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::answers::Outgoing;
+use crate::directory::Directory;
+use crate::error::Result;
+use crate::fifo::{BellReader, BellWriter};
+use crate::request::{HandOver, RequestBody, RequestHeader, RequestView, Status};
+use crate::ring::ledger::Ledger;
+use crate::ring::raw::{self, Found, RawConsumer, RawProducer};
+use crate::ring::record::{self, Accept, Start};
+use crate::session::handover::{Mapped, Pool, Side};
+use crate::session::layout::{self, Geometry, Memory, REQUEST_RECORD};
+use crate::session::{Broken, Lease, Payload};
+use crate::sys::clock;
+
+/// What a seat is made of.
+#[derive(Debug)]
+pub(in crate::server) struct Opening {
+    pub(in crate::server) memory: Memory,
+    pub(in crate::server) geometry: Geometry,
+    pub(in crate::server) generation: u64,
+    pub(in crate::server) epoch: u64,
+    pub(in crate::server) same_clock: bool,
+    pub(in crate::server) home: Home,
+    pub(in crate::server) bell: BellWriter,
+}
+
+/// Where a session's directory is. It is opened only when a segment is made or mapped, so that a session costs no
+/// descriptor for it.
+#[derive(Debug)]
+pub(in crate::server) struct Home {
+    pub(in crate::server) slots: Arc<Directory>,
+    pub(in crate::server) slot: u32,
+}
+
+impl Home {
+    fn open(&self) -> Result<Directory> {
+        self.slots.open_at(&self.slot.to_string())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) memory: Memory,
+    pub(super) geometry: Geometry,
+    pub(super) generation: u64,
+    pub(super) epoch: u64,
+    /// Whether the client's deadlines can be compared with our clock.
+    pub(super) same_clock: bool,
+    /// For hand-over segments.
+    pub(super) home: Home,
+    pub(super) requests: RawConsumer<3>,
+    pub(super) replies: RawProducer<2>,
+    pub(super) bell: BellWriter,
+    /// Requests that were taken and not freed; where a record begins is the request's ticket.
+    pub(super) taken: Ledger,
+    /// Answers that found no room. While there are any, nothing is taken.
+    pub(super) outbox: VecDeque<(Option<u64>, Outgoing)>,
+    pub(super) mapped: Mapped,
+    pub(super) pool: Pool,
+    pub(super) draining: Option<Draining>,
+    pub(super) ended: bool,
+}
+
+/// A session that is being drained.
+#[derive(Debug)]
+pub(super) struct Draining {
+    /// Records from this index on are left alone.
+    pub(super) until: u64,
+    /// Rung when all before it are answered.
+    pub(super) door: Arc<BellReader>,
+}
+
+/// What stands next in the request ring.
+#[derive(Debug)]
+pub(super) enum Next {
+    Nothing,
+    Blocked,
+    Skipped,
+    /// With its ticket, if it wants an answer.
+    Message(Option<u64>, Message),
+}
+
+/// A message for a handler.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) header: RequestHeader,
+    pub(super) payload: Payload,
+    /// By our clock; 0 for none.
+    pub(super) deadline: u64,
+    pub(super) attempts: u32,
+}
+
+impl Core {
+    pub(super) fn new(opening: Opening) -> Result<Core, Broken> {
+        let Opening {
+            memory,
+            geometry,
+            generation,
+            epoch,
+            same_clock,
+            home,
+            bell,
+        } = opening;
+        let accept = Accept {
+            generation,
+            kind_min: REQUEST_RECORD,
+            kind_max: REQUEST_RECORD,
+            flags: 0,
+            max_len: Geometry::inline_limit(geometry.request_capacity),
+        };
+        Ok(Core {
+            requests: RawConsumer::resume(memory.requests.clone(), accept)?,
+            replies: RawProducer::resume(memory.replies.clone())?,
+            memory,
+            geometry,
+            generation,
+            epoch,
+            same_clock,
+            home,
+            bell,
+            taken: Ledger::default(),
+            outbox: VecDeque::new(),
+            mapped: Mapped::new(Side::Request),
+            // Epochs are nanoseconds of the wall clock, so that no predecessor has given out these numbers.
+            pool: Pool::new(Side::Reply, epoch),
+            draining: None,
+            ended: false,
+        })
+    }
+
+    /// Takes the next record, if there is one that can be taken.
+    pub(super) fn next(&mut self) -> Result<Next, Broken> {
+        if !self.flush()? {
+            return Ok(Next::Blocked);
+        }
+        let Some(found) = self.requests.peek()? else {
+            return Ok(Next::Nothing);
+        };
+        if self
+            .draining
+            .as_ref()
+            .is_some_and(|draining| draining.until == found.at)
+        {
+            return Ok(Next::Nothing);
+        }
+        let start = record::start(self.memory.requests.state(found.at))?;
+        let end = self.requests.advance(&found);
+        let ticket = found.at;
+        self.taken.begin(ticket, end);
+        let Start::Started { attempts } = start else {
+            self.commit(ticket);
+            self.wake();
+            return Ok(Next::Skipped);
+        };
+        let (header, payload) = self.read(&found)?;
+        let payload = match payload {
+            Ok(payload) => payload,
+            Err(problem) => {
+                let failure = self.failure(
+                    header.id,
+                    &format!("the payload could not be mapped: {problem}"),
+                );
+                self.send(Some(ticket), failure)?;
+                return Ok(Next::Skipped);
+            }
+        };
+        let deadline = if self.same_clock { header.deadline } else { 0 };
+        let message = Message {
+            header,
+            payload,
+            deadline,
+            attempts,
+        };
+        if header.id == 0 {
+            self.commit(ticket);
+            self.wake();
+            return Ok(Next::Message(None, message));
+        }
+        if deadline != 0 && clock::coarse_ns() >= deadline {
+            let late = self.reply(header.id, Status::Expired, 0, Vec::new());
+            self.send(Some(ticket), late)?;
+            return Ok(Next::Skipped);
+        }
+        Ok(Next::Message(Some(ticket), message))
+    }
+
+    /// Copies a message out and checks the copy. The inner error is ours, not the client's fault.
+    fn read(&mut self, found: &Found) -> Result<(RequestHeader, Result<Payload>), Broken> {
+        let mut bytes = vec![0; found.len()];
+        self.requests.read(found, &mut bytes);
+        let view = RequestView::decode(&bytes)?;
+        let header = view.header();
+        let payload = match view.body() {
+            RequestBody::HandOver(HandOver {
+                number,
+                length,
+                offset,
+            }) => {
+                let end = offset.saturating_add(length);
+                match self.mapped.open(|| self.home.open(), number, end) {
+                    Ok(segment) => Ok(Payload::segment(segment, offset, length, false)),
+                    Err(problem) if problem.is_shortage() => Err(problem),
+                    Err(problem) => return Err(Broken::HandOver(problem)),
+                }
+            }
+            _ => Ok(Payload::inline(bytes, RequestHeader::LENGTH)),
+        };
+        Ok((header, payload))
+    }
+
+    /// Rings the client if it sleeps and waits for what has just been done.
+    pub(super) fn wake(&mut self) {
+        raw::fence();
+        // Both are asked: each remembers what it has rung for.
+        let for_replies = self.replies.must_ring();
+        let for_room = self.requests.must_ring();
+        if for_replies || for_room {
+            let _ = self.bell.ring();
+        }
+    }
+
+    pub(super) fn lease(&mut self, len: u64) -> Result<Lease> {
+        self.pool.lease(|| self.home.open(), len, self.generation)
+    }
+
+    pub(super) fn watch(&mut self) {
+        self.requests.wake();
+    }
+
+    /// `false` if there is something to do, which may be to find out what is wrong.
+    pub(super) fn watch_no_longer(&mut self) -> bool {
+        let blocked = matches!(self.flush(), Ok(false));
+        let asleep = matches!(self.requests.sleep(), Ok(true));
+        // What is left alone does not keep the server awake.
+        blocked || self.is_quiet() || (asleep && !self.has_left())
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        self.memory.client.leaving.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether all that was asked before draining began is answered.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let Some(draining) = &self.draining else {
+            return false;
+        };
+        let is_read = match self.requests.peek() {
+            Ok(Some(found)) => found.at == draining.until,
+            // What is corrupt ends with its session.
+            Ok(None) | Err(_) => true,
+        };
+        self.ended || (is_read && self.taken.len() == 0 && self.outbox.is_empty())
+    }
+
+    /// Leaves alone what is asked from now on, and has `door` rung when all before it is answered.
+    pub(super) fn drain(&mut self, door: Arc<BellReader>) {
+        // A corrupt index is found by the next look.
+        let _ = self.requests.look();
+        let until = self.requests.seen();
+        self.draining = Some(Draining { until, door });
+    }
+
+    /// Rings in any case: a predecessor may have died between publishing and ringing.
+    pub(super) fn open(&mut self) {
+        self.set_status(layout::Status::Open);
+    }
+
+    fn set_status(&mut self, status: layout::Status) {
+        // SYNC(status): pairs with the client's look at the status.
+        self.memory
+            .server
+            .status
+            .store(status.pack(), Ordering::Release);
+        // A client that is dead is found by its lock.
+        let _ = self.bell.ring();
+    }
+
+    pub(super) fn end(&mut self, status: layout::Status) {
+        if !self.ended {
+            self.ended = true;
+            self.set_status(status);
+        }
+    }
+}

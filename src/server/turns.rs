@@ -1,0 +1,186 @@
+//! Which sessions the server looks at: the hot ones by turns, the cold ones when they ring.
+//!
+//! A session is hot while its ring is watched: its client need not ring. One that had nothing for a while goes cold, so
+//! that idle sessions cost nothing: its client rings, and the kernel keeps the list of those that did. Before a
+//! session goes cold, and before the server sleeps, its sleep word is set, a fence follows, and its ring is looked
+//! at once more (`ring::sleep`).
+
+use super::event::{End, Event};
+use super::seat::Took;
+use super::{Seated, Server};
+use crate::error::{Error, Result};
+use crate::session::layout::Status;
+use crate::sys::clock::Deadline;
+
+/// Requests that one session is given before it is the next one's turn.
+const TURN: u32 = 16;
+/// Empty looks in a row after which a session goes cold.
+const PATIENT_LOOKS: u32 = 64;
+
+/// What an event of the epoll is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A new session.
+    Door,
+    /// A client rang.
+    Bell { slot: u32, version: u32 },
+    /// The reader of our bell to a client is gone.
+    Death { slot: u32, version: u32 },
+}
+
+impl Source {
+    /// Two bits of source, 30 of version, 32 of slot.
+    pub(super) fn pack(self) -> u64 {
+        let (source, slot, version) = match self {
+            Source::Door => (0, 0, 0),
+            Source::Bell { slot, version } => (1, slot, version),
+            Source::Death { slot, version } => (2, slot, version),
+        };
+        source << 62 | u64::from(version & VERSIONS) << 32 | u64::from(slot)
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "each field is masked or shifted to its width"
+    )]
+    pub(super) fn unpack(token: u64) -> Source {
+        let slot = (token & u64::from(u32::MAX)) as u32;
+        let version = (token >> 32) as u32 & VERSIONS;
+        match token >> 62 {
+            1 => Source::Bell { slot, version },
+            2 => Source::Death { slot, version },
+            _ => Source::Door,
+        }
+    }
+}
+
+/// Versions are counted modulo this plus one.
+pub(super) const VERSIONS: u32 = (1 << 30) - 1;
+
+impl Server {
+    /// One look at the session whose turn it is.
+    pub(super) fn serve_first(&mut self) -> Result<Option<Event>> {
+        let Some(slot) = self.hot.front().copied() else {
+            return Ok(None);
+        };
+        let Some(seated) = self.seated(slot) else {
+            self.hot.pop_front();
+            return Ok(None);
+        };
+        let taken = seated.seat.take();
+        if !matches!(taken, Ok(Took::Nothing | Took::Blocked)) {
+            seated.empty_looks = 0;
+        }
+        match taken {
+            Ok(Took::Request(request)) => self.count_turn(Event::Request(request)),
+            Ok(Took::Notify(notification)) => self.count_turn(Event::Notify(notification)),
+            Ok(Took::Question(question)) => self.count_turn(Event::Question(question)),
+            Ok(Took::Skipped) => Ok(None),
+            Ok(Took::Blocked) => {
+                // The client rings when it has made room.
+                self.hot.pop_front();
+                self.turn = 0;
+                self.cool(slot);
+                Ok(None)
+            }
+            Ok(Took::Nothing) => {
+                seated.empty_looks += 1;
+                let left = seated.seat.has_left();
+                let patient = seated.empty_looks < PATIENT_LOOKS;
+                self.hot.pop_front();
+                self.turn = 0;
+                if left {
+                    self.end(slot, End::Left, Status::Closed)?;
+                } else if patient {
+                    self.hot.push_back(slot);
+                } else {
+                    self.cool(slot);
+                }
+                Ok(None)
+            }
+            Err(broken) => {
+                let status = Status::Corrupt {
+                    code: broken.code(),
+                };
+                self.end(slot, End::Corrupt(broken.to_string()), status)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Counts a request of the session whose turn it is, and ends its turn after the last one.
+    fn count_turn(&mut self, event: Event) -> Result<Option<Event>> {
+        self.turn += 1;
+        if self.turn >= TURN {
+            self.turn = 0;
+            self.hot.rotate_left(1);
+        }
+        Ok(Some(event))
+    }
+
+    /// Waits until the deadline for bells, and heats the sessions that rang.
+    pub(super) fn collect(&mut self, deadline: Deadline) -> Result<()> {
+        let until = deadline
+            .min(self.next_doubt())
+            .min(self.draining.unwrap_or(Deadline::never()));
+        self.epoll.wait(&mut self.events, until).map_err(Error::os(
+            "wait for the bells of",
+            self.place.directory().path(),
+        ))?;
+        self.sources
+            .extend(self.events.iter().map(|ready| Source::unpack(ready.token)));
+        while let Some(source) = self.sources.pop_front() {
+            match source {
+                Source::Door => self.open_door()?,
+                Source::Bell { slot, version } => self.answer_bell(slot, version),
+                Source::Death { slot, version } => self.doubt(slot, version),
+            }
+        }
+        self.settle_doubts()
+    }
+
+    fn answer_bell(&mut self, slot: u32, version: u32) {
+        let Some(seated) = self.seated(slot).filter(|seated| seated.version == version) else {
+            return;
+        };
+        seated.up.drain();
+        self.heat(slot);
+    }
+
+    /// Watches a session.
+    pub(super) fn heat(&mut self, slot: u32) {
+        let Some(seated) = self.seated(slot) else {
+            return;
+        };
+        seated.empty_looks = 0;
+        if !seated.hot {
+            seated.hot = true;
+            seated.seat.watch();
+            self.hot.push_back(slot);
+        }
+    }
+
+    /// Lets a session that is not in the list of turns any more go cold, unless it has work after all.
+    fn cool(&mut self, slot: u32) {
+        let Some(seated) = self.seated(slot) else {
+            return;
+        };
+        seated.hot = false;
+        if !seated.seat.watch_no_longer() {
+            self.heat(slot);
+        }
+    }
+
+    /// Lets every session go cold: `true` if the server may sleep, `false` if one has work.
+    pub(super) fn cool_all(&mut self) -> bool {
+        self.turn = 0;
+        for slot in std::mem::take(&mut self.hot) {
+            self.cool(slot);
+        }
+        self.hot.is_empty()
+    }
+
+    pub(super) fn seated(&mut self, slot: u32) -> Option<&mut Seated> {
+        self.seats.get_mut(slot as usize)?.as_mut()
+    }
+}

@@ -1,0 +1,258 @@
+//! Large payloads: one segment each, in the session's directory, named by number in the message.
+//!
+//! A message that does not fit into a quarter of its ring travels as a [`Lease`]: its sender takes a segment from
+//! its [`Pool`], writes the bytes there and sends the number. The segment stays the sender's; a pool takes it back
+//! when nobody uses it any more, so that its pages are faulted in once.
+//!
+//! * A *request's* segment is in use until the final answer: the client's pending entry holds it.
+//! * A *reply's* segment is in use until the client has dropped the payload, which it says in the segment's
+//!   own control line. The file is in the client's session directory, so that an answer outlives its server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::lease::Lease;
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::segment::{SegmentOptions, SharedSegment};
+use crate::sys::map::{Region, View, shared_words};
+
+const FINGERPRINT: u64 = u64::from_le_bytes(*b"handover");
+
+/// Bytes of a hand-over segment before its data.
+const CONTROL_LEN: usize = 128;
+
+/// Capacities are multiples of this, so that payloads of about one size share a segment.
+const GRAIN: u64 = 64 << 10;
+
+/// How many segments that nobody uses a pool keeps, and how many of its peer's a side keeps mapped.
+const KEPT: usize = 4;
+
+shared_words! {
+    /// The first line of a hand-over segment.
+    #[derive(Debug)]
+    struct Control {
+        /// Not zero from the sending of a reply until its receiver has dropped it.
+        in_use: AtomicU64,
+    }
+}
+
+/// A mapped hand-over segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    number: u64,
+    control: View<Control>,
+    data: Region,
+}
+
+impl Segment {
+    fn new(number: u64, payload: &Region) -> Option<Segment> {
+        Some(Segment {
+            number,
+            control: payload.words(0)?,
+            data: payload.region(CONTROL_LEN, payload.len().checked_sub(CONTROL_LEN)?)?,
+        })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn capacity(&self) -> u64 {
+        self.data.len() as u64
+    }
+
+    /// Says that the segment is on its way to a receiver, who frees it.
+    pub(crate) fn mark_in_use(&self) {
+        self.control.in_use.store(1, Ordering::Relaxed);
+    }
+
+    /// Gives the segment back to its sender.
+    // SYNC(hand-over-free): pairs with `Pool::lease`: what the receiver read was read before.
+    pub(crate) fn mark_free(&self) {
+        self.control.in_use.store(0, Ordering::Release);
+    }
+
+    pub(crate) fn read(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        Ok(self.data.read(index(offset), into)?)
+    }
+
+    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        Ok(self.data.write(index(offset), bytes)?)
+    }
+}
+
+/// 64-bit targets only, so that nothing is lost; what is out of bounds stays so.
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+/// Which side's segments: the first letter of their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Request,
+    Reply,
+}
+
+impl Side {
+    fn name(self, number: u64) -> String {
+        match self {
+            Side::Request => format!("q{number:x}"),
+            Side::Reply => format!("r{number:x}"),
+        }
+    }
+}
+
+/// Segments that this side of a session made.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    side: Side,
+    segments: Vec<Arc<Segment>>,
+    next: u64,
+}
+
+impl Pool {
+    /// Numbers are given out from `first` on and never again in the session.
+    pub(crate) fn new(side: Side, first: u64) -> Pool {
+        Pool {
+            side,
+            segments: Vec::new(),
+            next: first,
+        }
+    }
+
+    /// A segment of at least `len` bytes that nobody else uses: one of the pool's, else a new one in `directory`.
+    /// `owner` is the session's generation.
+    pub(crate) fn lease(
+        &mut self,
+        directory: impl FnOnce() -> Result<Directory>,
+        len: u64,
+        owner: u64,
+    ) -> Result<Lease> {
+        let fitting = self
+            .segments
+            .iter()
+            .filter(|segment| is_free(segment) && segment.capacity() >= len)
+            .min_by_key(|segment| segment.capacity());
+        if let Some(segment) = fitting {
+            return Ok(Lease {
+                segment: Arc::clone(segment),
+                len,
+                owner,
+            });
+        }
+        let directory = directory()?;
+        self.shrink(&directory, KEPT - 1)?;
+        let capacity = len
+            .max(1)
+            .checked_next_multiple_of(GRAIN)
+            .and_then(|capacity| capacity.checked_add(CONTROL_LEN as u64))
+            .ok_or(Error::TooLong {
+                what: "payload",
+                len,
+                max: u64::MAX - GRAIN,
+            })?;
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        let made = SegmentOptions::raw(FINGERPRINT, index(capacity))
+            .create_at(&directory, &self.side.name(number))?;
+        let segment =
+            Segment::new(number, made.region()).ok_or_else(|| unusable(&directory, number))?;
+        let segment = Arc::new(segment);
+        self.segments.push(Arc::clone(&segment));
+        Ok(Lease {
+            segment,
+            len,
+            owner,
+        })
+    }
+
+    /// Removes segments that nobody uses, the smallest first, until at most `kept` of those are left.
+    fn shrink(&mut self, directory: &Directory, kept: usize) -> Result<()> {
+        while self
+            .segments
+            .iter()
+            .filter(|segment| is_free(segment))
+            .count()
+            > kept
+        {
+            let smallest = self
+                .segments
+                .iter()
+                .enumerate()
+                .filter(|(_, segment)| is_free(segment))
+                .min_by_key(|(_, segment)| segment.capacity())
+                .map(|(index, _)| index);
+            let Some(index) = smallest else { break };
+            let segment = self.segments.swap_remove(index);
+            SharedSegment::<[u8]>::unlink_at(directory, &self.side.name(segment.number))?;
+        }
+        Ok(())
+    }
+}
+
+/// Only the pool holds it, and no receiver reads it.
+// SYNC(hand-over-free): pairs with `Segment::mark_free`.
+fn is_free(segment: &Arc<Segment>) -> bool {
+    Arc::strong_count(segment) == 1 && segment.control.in_use.load(Ordering::Acquire) == 0
+}
+
+/// The peer's segments that were mapped lately.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    side: Side,
+    /// The one used last stands last.
+    segments: Vec<Arc<Segment>>,
+}
+
+impl Mapped {
+    pub(crate) fn new(side: Side) -> Mapped {
+        Mapped {
+            side,
+            segments: Vec::new(),
+        }
+    }
+
+    /// The peer's segment `number`, which must hold `len` bytes.
+    pub(crate) fn open(
+        &mut self,
+        directory: impl FnOnce() -> Result<Directory>,
+        number: u64,
+        len: u64,
+    ) -> Result<Arc<Segment>> {
+        let known = self
+            .segments
+            .iter()
+            .position(|segment| segment.number == number);
+        let segment = match known {
+            Some(index) => self.segments.remove(index),
+            None => {
+                let directory = directory()?;
+                let opened = SegmentOptions::raw(FINGERPRINT, CONTROL_LEN)
+                    .open_at(&directory, &self.side.name(number))?;
+                let segment = Segment::new(number, opened.region())
+                    .ok_or_else(|| unusable(&directory, number))?;
+                if self.segments.len() >= KEPT {
+                    self.segments.remove(0);
+                }
+                Arc::new(segment)
+            }
+        };
+        self.segments.push(Arc::clone(&segment));
+        if len > segment.capacity() {
+            return Err(Error::OutOfBounds {
+                offset: 0,
+                len,
+                limit: segment.capacity(),
+            });
+        }
+        Ok(segment)
+    }
+}
+
+fn unusable(directory: &Directory, number: u64) -> Error {
+    Error::Corrupt {
+        at: directory.path().display().to_string(),
+        what: format!("hand-over segment {number:x} is too small for its control line"),
+    }
+}

@@ -1,0 +1,88 @@
+//! Memory for one large payload, lent by a session's pool.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::handover::Segment;
+use crate::error::{Error, Result};
+
+/// Memory that a large payload is written into, and then sent without a copy.
+///
+/// A lease comes from [`Client::lease`](crate::Client::lease) or [`Incoming::lease`](crate::Incoming::lease) and
+/// belongs to that session. Dropped unsent, it goes back to the session's pool. Its first content is whatever
+/// the payload before it left there.
+pub struct Lease {
+    pub(crate) segment: Arc<Segment>,
+    pub(super) len: u64,
+    /// The generation of the session that it belongs to.
+    pub(super) owner: u64,
+}
+
+impl Lease {
+    /// This lease, or, where it belongs to another session than `owner`, a copy in one that `lease` makes there.
+    pub(crate) fn moved_to(
+        self,
+        owner: u64,
+        lease: impl FnOnce(u64) -> Result<Lease>,
+    ) -> Result<Lease> {
+        if self.owner == owner {
+            return Ok(self);
+        }
+        let mut copy = lease(self.len)?;
+        let mut piece = vec![0; 64 << 10];
+        let mut offset = 0;
+        while offset < self.len {
+            let len = usize::try_from(self.len - offset)
+                .unwrap_or(usize::MAX)
+                .min(piece.len());
+            let Some(piece) = piece.get_mut(..len) else {
+                break;
+            };
+            self.segment.read(offset, piece)?;
+            copy.write_at(offset, piece)?;
+            offset += len as u64;
+        }
+        Ok(copy)
+    }
+
+    /// The length of the payload in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether the payload has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies `bytes` into the payload.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`] where they would not all be inside it; nothing is written then.
+    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let len = bytes.len() as u64;
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => self.segment.write(offset, bytes),
+            _ => Err(Error::OutOfBounds {
+                offset,
+                len,
+                limit: self.len,
+            }),
+        }
+    }
+
+    /// Makes the payload shorter; a greater `len` than it has changes nothing.
+    pub fn truncate(&mut self, len: u64) {
+        self.len = self.len.min(len);
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("number", &self.segment.number())
+            .field("len", &self.len)
+            .finish()
+    }
+}

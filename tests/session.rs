@@ -1,0 +1,503 @@
+//! A client and a server, in one process and in several.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use common::{SOON, Scratch};
+use osps_ipc::{
+    Client, ClientOptions, End, Error, Event, Name, Rejected, Request, RequestKind, Server,
+    ServerOptions, Status, Wait,
+};
+
+const ECHO: RequestKind = RequestKind::new("echo");
+const OTHER: RequestKind = RequestKind::new("other");
+
+fn client(at: &Path) -> Client {
+    ClientOptions::new()
+        .directory(at)
+        .connect("svc", SOON)
+        .unwrap()
+}
+
+fn server(at: &Path) -> Server {
+    ServerOptions::new().directory(at).bind("svc").unwrap()
+}
+
+/// Serves in a thread until told to stop; `handle` sees every event.
+struct Serving {
+    stop: mpsc::Sender<()>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Serving {
+    fn start(mut server: Server, mut handle: impl FnMut(Event) + Send + 'static) -> Serving {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            while stopped.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+                if let Some(event) = server.next_timeout(Duration::from_millis(50)).unwrap() {
+                    handle(event);
+                }
+            }
+        });
+        Serving {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    fn echo(at: &Path) -> Serving {
+        Serving::start(server(at), echo)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop = mpsc::channel().0;
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn echo(event: Event) {
+    if let Event::Request(mut request) = event {
+        if request.kind() != ECHO {
+            return request.unknown_kind(&[ECHO]).unwrap();
+        }
+        let payload = request.take_payload().into_vec();
+        // A client that has gone meanwhile is its own affair.
+        let _ = request.reply(&payload);
+    }
+}
+
+fn is_empty(at: &Path) -> bool {
+    std::fs::read_dir(at).unwrap().next().is_none()
+}
+
+#[test]
+fn every_length_comes_back_and_nothing_is_left() {
+    let place = Scratch::new();
+    let serving = Serving::echo(place.path());
+    let mut client = client(place.path());
+    let lengths = [
+        0,
+        1,
+        7,
+        8,
+        9,
+        64,
+        4095,
+        4096,
+        8192 - 40,
+        8192 - 39,
+        8192,
+        65_537,
+        1 << 20,
+        (5 << 20) + 3,
+    ];
+    for (n, len) in lengths.into_iter().enumerate() {
+        let sent: Vec<u8> = (0..len).map(|i| (i * 31 + n) as u8).collect();
+        let answer = client
+            .call(Request::new(ECHO, &sent), SOON)
+            .unwrap()
+            .into_answer()
+            .unwrap();
+        assert_eq!(answer.len(), len as u64);
+        let mut read = Vec::new();
+        answer.reader().read_to_end(&mut read).unwrap();
+        assert!(read == sent, "{len} bytes");
+    }
+    drop(client);
+    drop(serving);
+    assert!(
+        is_empty(place.path()),
+        "{:?}",
+        std::fs::read_dir(place.path()).unwrap().collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn an_unknown_kind_is_refused_with_those_that_are_known() {
+    let place = Scratch::new();
+    let _serving = Serving::echo(place.path());
+    let reply = client(place.path())
+        .call(Request::new(OTHER, ""), SOON)
+        .unwrap();
+    assert_eq!(reply.status(), Status::UnknownKind);
+    let rejected = reply.into_answer().unwrap_err();
+    assert_eq!(rejected, Rejected::UnknownKind { known: vec![ECHO] });
+    assert!(rejected.to_string().contains("echo"));
+}
+
+#[test]
+fn many_requests_are_answered_out_of_order_from_other_threads() {
+    const COUNT: u32 = 2000;
+    let place = Scratch::new();
+    let (sender, requests) = mpsc::sync_channel(64);
+    let worker = thread::spawn(move || {
+        let mut held: Vec<osps_ipc::Incoming> = Vec::new();
+        while let Ok(request) = requests.recv() {
+            held.push(request);
+            if held.len() == 16 {
+                while let Some(mut request) = held.pop() {
+                    let payload = request.take_payload().into_vec();
+                    request.reply(&payload).unwrap();
+                }
+            }
+        }
+    });
+    let serving = Serving::start(server(place.path()), move |event| {
+        if let Event::Request(request) = event {
+            sender.send(request).unwrap();
+        }
+    });
+    let mut client = client(place.path());
+    let mut asked = BTreeMap::new();
+    for n in 0..COUNT {
+        let id = client
+            .submit(Request::new(ECHO, &n.to_le_bytes()), SOON)
+            .unwrap();
+        assert!(asked.insert(id, n).is_none());
+    }
+    while !asked.is_empty() {
+        let reply = client.next_reply(SOON).unwrap().expect("an answer in time");
+        let n = asked.remove(&reply.id()).expect("answered once");
+        assert_eq!(reply.into_answer().unwrap().into_vec(), n.to_le_bytes());
+    }
+    assert_eq!(client.outstanding(), 0);
+    assert_eq!(client.unwanted(), 0);
+    drop(client);
+    drop(serving);
+    worker.join().unwrap();
+}
+
+#[test]
+fn a_ring_full_of_answers_blocks_nobody_but_its_client() {
+    let place = Scratch::new();
+    let _serving = Serving::echo(place.path());
+    let mut greedy = ClientOptions::new()
+        .directory(place.path())
+        .capacity(1 << 20, 4096)
+        .connect("svc", SOON)
+        .unwrap();
+    let mut sent = 0;
+    // Answers fill the small ring long before requests fill the large one.
+    while sent < 500 {
+        greedy
+            .submit(Request::new(ECHO, &[sent as u8; 200]), SOON)
+            .unwrap();
+        sent += 1;
+    }
+    let mut other = client(place.path());
+    for _ in 0..100 {
+        other.call(Request::new(ECHO, "x"), SOON).unwrap();
+    }
+    for n in 0..sent {
+        let reply = greedy.next_reply(SOON).unwrap().expect("an answer in time");
+        assert_eq!(reply.into_answer().unwrap().into_vec(), [n as u8; 200]);
+    }
+}
+
+#[test]
+fn a_request_is_taken_back_before_it_is_begun_and_not_after() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let at = place.path().to_owned();
+    let asking = thread::spawn(move || {
+        let mut client = client(&at);
+        let first = client.submit(Request::new(ECHO, "1"), SOON).unwrap();
+        let second = client.submit(Request::new(ECHO, "2"), SOON).unwrap();
+        assert!(client.cancel(second).unwrap());
+        (client, first)
+    });
+    let first = loop {
+        if let Some(Event::Connected(_)) = server.next_timeout(SOON).unwrap() {
+            break;
+        }
+    };
+    let () = first;
+    let (mut client, first) = asking.join().unwrap();
+    let Some(Event::Request(request)) = server.next_timeout(SOON).unwrap() else {
+        panic!("no request")
+    };
+    assert_eq!(request.payload().as_slice(), Some(&b"1"[..]));
+    assert!(!client.cancel(first).unwrap());
+    request.reply("late").unwrap();
+    assert!(
+        server
+            .next_timeout(Duration::from_millis(20))
+            .unwrap()
+            .is_none(),
+        "the second was taken back"
+    );
+    assert!(
+        client
+            .next_reply(Duration::from_millis(20))
+            .unwrap()
+            .is_none()
+    );
+    assert_eq!(client.unwanted(), 1);
+}
+
+#[test]
+fn one_way_messages_arrive_in_order_even_those_sent_before_leaving() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let at = place.path().to_owned();
+    let telling = thread::spawn(move || {
+        let mut client = client(&at);
+        let mut n = 0_u32;
+        while client.notify(Request::new(ECHO, &n.to_le_bytes())).unwrap() {
+            n += 1;
+        }
+        (n, client.dropped())
+    });
+    let mut heard = Vec::new();
+    loop {
+        match server
+            .next_timeout(SOON)
+            .unwrap()
+            .expect("an event in time")
+        {
+            Event::Notify(told) => {
+                heard.push(u32::from_le_bytes(
+                    told.payload().as_slice().unwrap().try_into().unwrap(),
+                ));
+            }
+            Event::Disconnected(_, end) => {
+                assert_eq!(end, End::Left);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let (sent, dropped) = telling.join().unwrap();
+    assert_eq!(dropped, 1);
+    assert!(heard.into_iter().eq(0..sent));
+}
+
+#[test]
+fn a_client_is_directed_once_and_remembers_the_way() {
+    let place = Scratch::new();
+    let _worker = Serving::start(
+        ServerOptions::new()
+            .directory(place.path())
+            .bind("worker")
+            .unwrap(),
+        echo,
+    );
+    let (sender, asked) = mpsc::channel();
+    let director = ServerOptions::new()
+        .directory(place.path())
+        .directs()
+        .bind("svc")
+        .unwrap();
+    let _director = Serving::start(director, move |event| {
+        if let Event::Question(question) = event {
+            sender.send(question.kind()).unwrap();
+            match question.kind() {
+                ECHO => question.redirect(&Name::new("worker").unwrap()).unwrap(),
+                _ => question.unknown_kind(&[ECHO]).unwrap(),
+            }
+        }
+    });
+    let mut client = client(place.path());
+    for _ in 0..3 {
+        let answer = client
+            .call(Request::new(ECHO, "hello"), SOON)
+            .unwrap()
+            .into_answer()
+            .unwrap();
+        assert_eq!(answer.into_vec(), b"hello");
+    }
+    let reply = client.call(Request::new(OTHER, ""), SOON).unwrap();
+    assert_eq!(reply.status(), Status::UnknownKind);
+    let large = vec![7; 100_000];
+    let mut lease = client.lease(ECHO, large.len() as u64, SOON).unwrap();
+    lease.write_at(0, &large).unwrap();
+    let answer = client
+        .call(Request::new(ECHO, lease), SOON)
+        .unwrap()
+        .into_answer()
+        .unwrap();
+    assert!(answer.into_vec() == large);
+    assert_eq!(asked.try_iter().collect::<Vec<_>>(), [ECHO, OTHER]);
+}
+
+#[test]
+fn a_handler_that_drops_a_request_fails_it() {
+    let place = Scratch::new();
+    let _serving = Serving::start(server(place.path()), drop);
+    let rejected = client(place.path())
+        .call(Request::new(ECHO, ""), SOON)
+        .unwrap()
+        .into_answer()
+        .unwrap_err();
+    assert!(matches!(rejected, Rejected::Failed { .. }), "{rejected:?}");
+}
+
+#[test]
+fn a_request_whose_time_is_up_is_not_begun() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let at = place.path().to_owned();
+    let client = thread::spawn(move || {
+        let mut client = client(&at);
+        let error = client
+            .call(Request::new(ECHO, ""), Duration::from_millis(30))
+            .unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        client
+            .submit(Request::new(ECHO, ""), Duration::from_millis(1))
+            .unwrap();
+        // Until the time is up, also for the coarse clock that the server looks at.
+        assert!(
+            client
+                .next_reply(Duration::from_millis(20))
+                .unwrap()
+                .is_none()
+        );
+        client
+    });
+    assert!(matches!(
+        server.next_timeout(SOON).unwrap(),
+        Some(Event::Connected(_))
+    ));
+    let mut client = client.join().unwrap();
+    let until = std::time::Instant::now() + Duration::from_millis(20);
+    while std::time::Instant::now() < until {
+        assert!(
+            server
+                .next_timeout(Duration::from_millis(5))
+                .unwrap()
+                .is_none()
+        );
+    }
+    let reply = client.next_reply(SOON).unwrap().unwrap();
+    assert_eq!(reply.status(), Status::Expired);
+}
+
+#[test]
+fn each_way_to_wait_works_with_each() {
+    for (ours, theirs) in [
+        (Wait::Park, Wait::Park),
+        (Wait::Spin, Wait::Park),
+        (Wait::Park, Wait::Spin),
+    ] {
+        let place = Scratch::new();
+        let server = ServerOptions::new()
+            .directory(place.path())
+            .wait(ours)
+            .bind("svc")
+            .unwrap();
+        let _serving = Serving::start(server, echo);
+        let mut client = ClientOptions::new()
+            .directory(place.path())
+            .wait(theirs)
+            .connect("svc", SOON)
+            .unwrap();
+        for n in 0..200_u32 {
+            let answer = client
+                .call(Request::new(ECHO, &n.to_le_bytes()), SOON)
+                .unwrap()
+                .into_answer()
+                .unwrap();
+            assert_eq!(answer.into_vec(), n.to_le_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_second_server_is_told_who_serves_and_a_client_without_one_that_nobody_does() {
+    let place = Scratch::new();
+    let server = server(place.path());
+    let error = ServerOptions::new()
+        .directory(place.path())
+        .bind("svc")
+        .unwrap_err();
+    assert!(matches!(error, Error::AlreadyRunning { .. }), "{error}");
+    assert!(
+        error.to_string().contains(&std::process::id().to_string()),
+        "{error}"
+    );
+    drop(server);
+    let error = ClientOptions::new()
+        .directory(place.path())
+        .connect("svc", Duration::from_millis(20))
+        .unwrap_err();
+    assert!(matches!(error, Error::NotRunning { .. }), "{error}");
+    assert!(is_empty(place.path()));
+}
+
+#[test]
+fn a_full_server_says_when_to_come_back_and_keeps_room_for_probes() {
+    let place = Scratch::new();
+    let server = ServerOptions::new()
+        .directory(place.path())
+        .sessions(3)
+        .bind("svc")
+        .unwrap();
+    let _serving = Serving::start(server, echo);
+    let first = client(place.path());
+    let error = ClientOptions::new()
+        .directory(place.path())
+        .connect("svc", SOON)
+        .unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
+    let mut probe = ClientOptions::new()
+        .directory(place.path())
+        .probe()
+        .connect("svc", SOON)
+        .unwrap();
+    probe.call(Request::new(ECHO, ""), SOON).unwrap();
+    drop(first);
+}
+
+#[test]
+fn a_server_drains_what_was_asked_and_closes_its_sessions() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let at = place.path().to_owned();
+    let asking = thread::spawn(move || {
+        let mut client = client(&at);
+        let answer = client
+            .call(Request::new(ECHO, "last"), SOON)
+            .unwrap()
+            .into_answer()
+            .unwrap();
+        assert_eq!(answer.into_vec(), b"done");
+        let error = client
+            .call(Request::new(ECHO, "too late"), Duration::from_millis(300))
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::Closed { .. } | Error::NotRunning { .. }),
+            "{error}"
+        );
+    });
+    let (sender, requests) = mpsc::channel::<osps_ipc::Incoming>();
+    let worker = thread::spawn(move || {
+        let request = requests.recv().unwrap();
+        // Answered only when the server has begun to drain.
+        requests.recv().unwrap_err();
+        request.reply("done").unwrap();
+    });
+    loop {
+        if let Some(Event::Request(request)) = server.next_timeout(SOON).unwrap() {
+            sender.send(request).unwrap();
+            break;
+        }
+    }
+    server.drain(SOON);
+    drop(sender);
+    while !matches!(server.next_timeout(SOON).unwrap(), Some(Event::Drained)) {}
+    drop(server);
+    worker.join().unwrap();
+    asking.join().unwrap();
+    assert!(is_empty(place.path()));
+}
