@@ -20,6 +20,7 @@ pub(crate) const LAYERS: &[(&[&str], u8)] = &[
     (&["error"], 0),
     (&["layout"], 0),
     (&["request"], 0),
+    (&["faq"], 0),
     (&["detector"], 0),
     (&["restart"], 0),
     (&["ring", "corrupt"], 0),
