@@ -158,7 +158,7 @@ pub(crate) trait Left {
 pub(crate) enum Slice {
     /// This many operations.
     Count(u64),
-    /// As many as fit between two moments, counted from the first that begins in it.
+    /// As many as begin between two moments.
     Window { from: u64, until: u64 },
 }
 

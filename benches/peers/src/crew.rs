@@ -179,8 +179,13 @@ impl<'a> Crew<'a> {
         let from = now() + HEAD_START;
         self.ask(&format!("window {from} {}", from + nanos))?;
         let (spans, _) = self.finish()?;
-        let rate: f64 = spans.iter().map(|span| 1.0 / span.nanos_each()).sum();
-        Ok(1.0 / rate)
+        let count = spans.iter().map(|span| span.count).sum();
+        Ok(Span {
+            from,
+            until: from + nanos,
+            count,
+        }
+        .nanos_each())
     }
 
     /// Has the right end wait for requests while `look` goes on, then ends that with one operation.

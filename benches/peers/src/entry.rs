@@ -23,7 +23,7 @@ pub(crate) const UNIX: &str = "Unix stream";
 pub(crate) const UNIX_BATCH: &str = "Unix stream, 64 KiB batches";
 pub(crate) const EPOLL: &str = "Unix stream, epoll server";
 
-// osps-ipc's own, to be added by `contenders/ours.rs` under these names.
+// osps-ipc's own.
 pub(crate) const OURS_SPIN: &str = "osps-ipc, Wait::Spin";
 pub(crate) const OURS: &str = "osps-ipc";
 pub(crate) const OURS_PARK: &str = "osps-ipc, Wait::Park";

@@ -1,7 +1,4 @@
 //! Everyone who takes part.
-//!
-//! osps-ipc's own contenders are added in three lines: `mod ours;` here, its entries in [`ALL`], and
-//! the dependency in Cargo.toml. See `ours.rs`.
 
 mod fifo_pair;
 mod futex;
@@ -11,12 +8,16 @@ mod iceoryx_topics;
 mod interprocess_socket;
 mod ipc_channels;
 mod memcpy;
+mod ours;
+mod ours_streams;
 mod plain_ring;
 mod probe;
 mod shmem_rings;
 mod spin;
 mod unix_epoll;
 mod unix_stream;
+
+use osps_ipc::Wait;
 
 use crate::contender::Contender;
 
@@ -59,6 +60,16 @@ const ALL: &[&dyn Contender] = &[
     &unix_stream::UnixStreams { batch: 0 },
     &unix_stream::UnixStreams { batch: 64 << 10 },
     &unix_epoll::EpollServer,
+    &ours::Ours { wait: Wait::Spin },
+    &ours::Ours {
+        wait: Wait::Adaptive,
+    },
+    &ours::Ours { wait: Wait::Park },
+    &ours::HandOver,
+    &ours_streams::Ring { batch: 1 },
+    &ours_streams::Ring { batch: 32 },
+    &ours_streams::Submit,
+    &ours_streams::Notify,
 ];
 
 /// The contender of that name, if this build has it.

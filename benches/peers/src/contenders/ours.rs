@@ -1,84 +1,202 @@
-//! osps-ipc's own contenders. NOT IN THE BUILD until the crate's client, server and ring exist.
+//! osps-ipc's client and server: calls, from one client or many, and a hand-over.
 //!
-//! Until then the groups show each of the names below as "not in this build", its figures are "not
-//! measured", and `--check` can at best say 2. To bring them in:
-//!
-//! 1. Cargo.toml: `osps-ipc = { path = "../.." }`.
-//! 2. `contenders/mod.rs`: `mod ours;` and, in `ALL`, one line for each contender.
-//! 3. Here: the types. `entry.rs` names them, and nothing else has to change; `points.rs` and
-//!    `build_time.rs` find them by [`OURS`](crate::entry::OURS).
-//!
-//! | name (constant in `entry.rs`) | kinds of job | ends |
-//! |---|---|---|
-//! | `OURS_SPIN` | `RoundTrip` | `Server` and `Client` with `Wait::Spin` |
-//! | `OURS` | `RoundTrip` (also with idle sessions), `Crowd`, `Connect`; has `idlers` | defaults: `Wait::Adaptive` |
-//! | `OURS_PARK` | `RoundTrip` | `Wait::Park` |
-//! | `OURS_HAND_OVER` | `Untouched` | a pooled 16 MiB segment, handed over both ways |
-//! | `OURS_RING` | `Stream` | `Producer` and `Consumer` over a segment of `job.capacity`, a record a call |
-//! | `OURS_RING_BATCH` | `Stream` | the same, many records for one publish |
-//! | `OURS_SUBMIT` | `Stream` | `submit` / `next_reply`, every request answered |
-//! | `OURS_NOTIFY` | `Stream` | `notify`, received by a server's handler |
-//!
-//! What each end owes:
-//!
-//! * `Right::run(lasts)` serves until its handler has seen `lasts` payloads that begin with `LAST`,
-//!   and *answered* them; it returns how many messages there were. The handler of a round trip copies
-//!   the payload into a buffer of its own and answers with a copy of that, as every other contender
-//!   does. Between two calls of `run` the server is left alone and must not be torn down. A server
-//!   that has no sessions waiting may sleep: nobody calls `run` but to serve.
-//! * `Caller::call(request, reply)`, wrapped by `Calls::boxed_heap` for the figures that ask for
-//!   buffers as `Vec` gives them (4 KiB and more), else by `Calls::boxed`. `reply` must hold the
-//!   request's own bytes afterwards (for `Untouched`, only the first byte).
-//! * For `Stream`, `Sender` wrapped by `Sends` and `Receiver` wrapped by `Receives`; batches override
-//!   `Sender::flush` and publish every 32 messages, as the plain ring does. Pipelined requests keep a
-//!   window of their own, so they implement `Left` directly: send `count` requests of which the
-//!   last begins with `LAST`, return when every one was answered, without a warm-up (the right end's
-//!   count must be exactly `count`).
-//! * `Connect`: `Connects::boxed`, with a closure that makes a fresh client; see `unix_epoll.rs`.
-//! * `idlers(place)`: `place.job.idle` clients in one process, connected, kept in a `Vec`, boxed. The
-//!   right end serves while they connect. Call `lift_file_limit()` first, at both ends.
-//!
-//! Names: use `place.dir` as the runtime directory (`Directory::open`), so that a killed run leaves
-//! nothing behind, and one fixed service name in it.
-//!
-//! The shape of the first one:
-//!
-//! ```ignore
-//! pub(crate) struct Ours { name: &'static str, wait: Wait }
-//!
-//! impl Contender for Ours {
-//!     fn name(&self) -> &'static str { self.name }
-//!
-//!     fn right(&self, place: &Place) -> Outcome<Box<dyn Right>> {
-//!         let server = /* a server of the service "bench" in place.dir, self.wait */;
-//!         Ok(Box::new(Serving { server, payload: vec![0; place.job.size] }))
-//!     }
-//!
-//!     fn left(&self, place: &Place) -> Outcome<Box<dyn Left>> {
-//!         if place.job.kind == Kind::Connect {
-//!             let own = place.clone();
-//!             return Connects::boxed(move || connect(&own), place);
-//!         }
-//!         let client = /* a client of it, self.wait */;
-//!         if place.job.size > 64 {
-//!             Calls::boxed_heap(Calling(client), place)
-//!         } else {
-//!             Calls::boxed(Calling(client), place)
-//!         }
-//!     }
-//! }
-//!
-//! impl Right for Serving {
-//!     fn run(&mut self, lasts: usize) -> Outcome<u64> {
-//!         let (mut seen, mut count) = (0, 0);
-//!         while seen < lasts {
-//!             /* one bounded turn of the server, its handler doing this for each request: */
-//!             self.payload.copy_from_slice(request.payload());
-//!             seen += usize::from(self.payload[0] == LAST);
-//!             count += 1;
-//!             /* answer with &self.payload */
-//!         }
-//!         Ok(count)
-//!     }
-//! }
-//! ```
+//! The server answers with the private copy of the payload that it was given, or, where the payload lies in a
+//! segment, copies it to a buffer of its own and answers with a copy of that: each side copies in and
+//! out once. Streams are in `ours_streams.rs`.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use osps_ipc::{
+    Client, ClientOptions, Directory, Event, Incoming, Request, RequestKind, Server, ServerOptions,
+    Wait,
+};
+
+use crate::connects::Connects;
+use crate::contender::{Contender, Kind, LAST, Left, Outcome, Place, Right};
+use crate::ends::{Caller, Calls};
+use crate::sys::process::lift_file_limit;
+
+const SERVICE: &str = "bench";
+pub(super) const ECHO: RequestKind = RequestKind::new("echo");
+/// Ends what would wait for ever; the coordinator's own patience ends first.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// A server that nobody asks for anything sleeps so long: a timeout that came up would be a wake-up.
+const REST: Duration = Duration::from_secs(3600);
+/// From this size on buffers are as `Vec` gives them.
+const HEAP_FROM: usize = 4 << 10;
+
+/// Calls with buffers of bytes.
+pub(crate) struct Ours {
+    pub(crate) wait: Wait,
+}
+
+impl Contender for Ours {
+    fn name(&self) -> &'static str {
+        match self.wait {
+            Wait::Spin => "osps-ipc, Wait::Spin",
+            Wait::Adaptive => "osps-ipc",
+            Wait::Park => "osps-ipc, Wait::Park",
+        }
+    }
+
+    fn right(&self, place: &Place) -> Outcome<Box<dyn Right>> {
+        Ok(Box::new(Serving {
+            server: serve(place, self.wait)?,
+            payload: vec![0; place.job.size],
+            answer: echo,
+        }))
+    }
+
+    fn left(&self, place: &Place) -> Outcome<Box<dyn Left>> {
+        let wait = self.wait;
+        if place.job.kind == Kind::Connect {
+            let own = place.clone();
+            return Connects::boxed(move || connect(&own, wait), place);
+        }
+        let calling = connect(place, wait)?;
+        if place.job.size >= HEAP_FROM {
+            Calls::boxed_heap(calling, place)
+        } else {
+            Calls::boxed(calling, place)
+        }
+    }
+
+    fn idlers(&self, place: &Place) -> Outcome<Box<dyn Any>> {
+        lift_file_limit()?;
+        let clients: Outcome<Vec<Calling>> = (0..place.job.idle)
+            .map(|_| connect(place, self.wait))
+            .collect();
+        Ok(Box::new(clients?))
+    }
+}
+
+/// A segment from the pool handed over both ways, of which only the first byte is touched.
+pub(crate) struct HandOver;
+
+impl Contender for HandOver {
+    fn name(&self) -> &'static str {
+        "osps-ipc, hand-over"
+    }
+
+    fn right(&self, place: &Place) -> Outcome<Box<dyn Right>> {
+        Ok(Box::new(Serving {
+            server: serve(place, Wait::default())?,
+            payload: vec![0; 1],
+            answer: hand_back,
+        }))
+    }
+
+    fn left(&self, place: &Place) -> Outcome<Box<dyn Left>> {
+        let Calling(client) = connect(place, Wait::default())?;
+        Calls::boxed_unechoed(Handing(client), place)
+    }
+}
+
+/// Where the services of a run are looked for.
+pub(super) fn runtime(place: &Place) -> PathBuf {
+    place.dir.join("runtime")
+}
+
+pub(super) fn serve(place: &Place, wait: Wait) -> Outcome<Server> {
+    lift_file_limit()?;
+    Directory::create(runtime(place))?;
+    let options = ServerOptions::new().directory(runtime(place)).wait(wait);
+    Ok(options.bind(SERVICE)?)
+}
+
+pub(super) fn options(place: &Place, wait: Wait) -> ClientOptions {
+    ClientOptions::new().directory(runtime(place)).wait(wait)
+}
+
+pub(super) fn client(options: ClientOptions) -> Outcome<Client> {
+    Ok(options.connect(SERVICE, PATIENCE)?)
+}
+
+fn connect(place: &Place, wait: Wait) -> Outcome<Calling> {
+    Ok(Calling(client(options(place, wait))?))
+}
+
+/// Waits for whatever comes next but connects and good-byes.
+#[inline(always)]
+pub(super) fn next(server: &mut Server) -> Outcome<Event> {
+    loop {
+        match server.next_timeout(REST)? {
+            Some(event @ (Event::Request(_) | Event::Notify(_))) => return Ok(event),
+            Some(_) => {}
+            None => return Err("nobody asked for an hour".into()),
+        }
+    }
+}
+
+/// Answers one request, with the help of private memory; gives the payload's first byte.
+type Answer = fn(Incoming, &mut [u8]) -> Outcome<u8>;
+
+pub(super) struct Serving {
+    pub(super) server: Server,
+    pub(super) payload: Vec<u8>,
+    pub(super) answer: Answer,
+}
+
+impl Right for Serving {
+    fn run(&mut self, lasts: usize) -> Outcome<u64> {
+        let (mut seen, mut count) = (0, 0);
+        while seen < lasts {
+            let Event::Request(request) = next(&mut self.server)? else {
+                return Err("a message that wants no answer".into());
+            };
+            seen += usize::from((self.answer)(request, &mut self.payload)? == LAST);
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+#[inline(always)]
+pub(super) fn echo(mut request: Incoming, payload: &mut [u8]) -> Outcome<u8> {
+    let asked = request.take_payload();
+    let answer = match asked.as_slice() {
+        Some(bytes) => bytes,
+        None => {
+            asked.read_at(0, payload)?;
+            payload
+        }
+    };
+    let mark = answer.first().copied().unwrap_or_default();
+    request.reply(answer)?;
+    Ok(mark)
+}
+
+fn hand_back(request: Incoming, mark: &mut [u8]) -> Outcome<u8> {
+    request.payload().read_at(0, mark)?;
+    let mut lease = request.lease(request.payload().len())?;
+    lease.write_at(0, mark)?;
+    request.reply(lease)?;
+    Ok(mark[0])
+}
+
+struct Calling(Client);
+
+impl Caller for Calling {
+    #[inline(always)]
+    fn call(&mut self, request: &[u8], reply: &mut [u8]) -> Outcome<()> {
+        let answer = self.0.call(Request::new(ECHO, request), PATIENCE)?;
+        Ok(answer.into_answer()?.read_at(0, reply)?)
+    }
+}
+
+struct Handing(Client);
+
+impl Caller for Handing {
+    fn call(&mut self, request: &[u8], reply: &mut [u8]) -> Outcome<()> {
+        let mut lease = self.0.lease(ECHO, request.len() as u64, PATIENCE)?;
+        lease.write_at(0, &request[..1])?;
+        let answer = self.0.call(Request::new(ECHO, lease), PATIENCE)?;
+        let answer = answer.into_answer()?;
+        if answer.len() != request.len() as u64 {
+            return Err("the reply is not as long as what was asked".into());
+        }
+        Ok(answer.read_at(0, &mut reply[..1])?)
+    }
+}
