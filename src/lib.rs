@@ -51,6 +51,7 @@
 compile_error!("osps-ipc is for 64-bit Linux");
 
 mod client;
+pub mod detector;
 mod directory;
 mod error;
 pub mod faq;
