@@ -57,6 +57,7 @@ mod error;
 pub mod faq;
 mod fifo;
 pub mod request;
+pub mod restart;
 pub mod ring;
 pub mod segment;
 mod server;

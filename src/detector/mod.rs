@@ -69,6 +69,7 @@ use watch::Watch;
 use window::Intervals;
 
 pub use config::Config;
+pub(crate) use config::nanos;
 pub use observation::{
     Death, Look, Phase, Process, Pulse, Sample, Thread, ThreadFacts, ThreadState,
 };
