@@ -141,6 +141,13 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_does_not_obey_is_killed_when_the_grace_time_is_over() {
+        let mut ladder = StopLadder::ask(GRACE);
+        assert_eq!(ladder.step(7, Seen::Running), Rung::Terminate);
+        assert_eq!(ladder.step(107, Seen::Running), Rung::Kill);
+    }
+
+    #[test]
     fn a_stopped_process_is_killed_at_once_also_when_it_stops_during_the_grace_time() {
         assert_eq!(StopLadder::ask(GRACE).step(0, Seen::Held), Rung::Kill);
         let mut ladder = StopLadder::ask(GRACE);

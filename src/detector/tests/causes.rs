@@ -160,6 +160,32 @@ fn time_in_the_queue_and_time_stopped_are_not_a_sleepers_own() {
 }
 
 #[test]
+fn time_that_it_ran_before_it_slept_is_counted_once() {
+    // It runs for 90 ms, sleeps for 50 ms, and then waits for a CPU: less than half of its time was its own.
+    let see = |now: u64| match now / MS {
+        0..90 => thread(b'R', now, 0),
+        90..140 => thread(b'S', 90 * MS, 0),
+        _ => thread(b'R', 90 * MS, 0),
+    };
+    assert_eq!(cause(see), (Cause::Starved, false));
+}
+
+#[test]
+fn one_look_and_a_budget_of_one_period_are_enough_for_the_cause() {
+    let config = Config {
+        looks: 1,
+        ..Config::new(Duration::from_millis(10), Duration::from_millis(10))
+    };
+    let (judgement, time) = silence(
+        &config,
+        |_| thread(b'S', 0, 0),
+        |judgement| judgement.actionable,
+    );
+    assert_eq!(judgement.verdict.to_string(), "hung (blocked)");
+    assert_eq!(time, 10);
+}
+
+#[test]
 fn another_threads_clocks_are_not_compared() {
     let changes = |now: u64| {
         let tid = u32::try_from(now / (100 * MS)).unwrap();

@@ -91,3 +91,15 @@ fn early_looks_count_for_nothing_and_put_nothing_off() {
     }
     assert!(watcher.now >= start + 250 * MS);
 }
+
+#[test]
+fn a_clock_that_steps_back_lets_no_time_count_twice() {
+    let mut watcher = Watcher::new(&quick());
+    watcher.look(ASLEEP, working(1));
+    for _ in 0..30 {
+        watcher.now -= 30 * MS;
+        watcher.look(ASLEEP, working(1));
+        let judgement = watcher.next(0, ASLEEP, working(1));
+        assert!(!is_hung(&judgement), "{}", judgement.reason);
+    }
+}

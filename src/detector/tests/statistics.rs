@@ -83,12 +83,7 @@ fn phi_agrees_with_its_usual_two_branches_wherever_they_are_finite() {
 /// Values of the normal distribution from tables: the approximation is within 0.0002 of the probability.
 #[test]
 fn phi_is_minus_the_logarithm_of_the_normal_tail() {
-    for (y, tail) in [
-        (0, 0.5),
-        (1, 0.158_655),
-        (2, 0.022_750),
-        (3, 0.001_350),
-    ] {
+    for (y, tail) in [(0, 0.5), (1, 0.158_655), (2, 0.022_750), (3, 0.001_350)] {
         let found = 10f64.powf(-phi((100 + y * 10) * 1_000_000, 100e6, 10e6));
         assert!((found - tail).abs() < 2e-4, "y {y}: {found} {tail}");
     }
