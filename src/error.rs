@@ -211,6 +211,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A process that lives has this heartbeat.
+    #[error("heartbeat {} is taken: {by} beats there", path.display())]
+    AlreadyBeating {
+        /// The heartbeat's file.
+        path: PathBuf,
+        /// Who beats, as it says itself.
+        by: String,
+    },
+
     /// A handle was used in a forked child of the process that made it.
     #[error("{what} was made before a fork and cannot be used in the child; make a new one")]
     Forked {

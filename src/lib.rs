@@ -56,6 +56,7 @@ mod directory;
 mod error;
 pub mod faq;
 mod fifo;
+mod heartbeat;
 pub mod request;
 pub mod restart;
 pub mod ring;
@@ -68,6 +69,7 @@ pub use client::{Client, ClientOptions, Rejected, Reply, Request, RequestId};
 pub use directory::{Directory, Name};
 pub use error::{Error, Result};
 pub use fifo::{FifoPair, PairState, Received, Sent};
+pub use heartbeat::{Beat, Heartbeat, HeartbeatView, Reading, Statistics};
 pub use request::{RequestKind, Status};
 pub use segment::{Fingerprint, ReadOnlySegment, SegmentOptions, SharedLayout, SharedSegment};
 pub use server::{

@@ -133,12 +133,8 @@ impl<T: ?Sized> SegmentOptions<T> {
     /// # Errors
     /// As [`SegmentOptions::open`].
     pub fn open_read_only(&self, directory: &Directory, name: &Name) -> Result<ReadOnlySegment> {
-        let path = directory.path().join(name.as_str());
-        let fd = file::open_file_read_only_at(directory, name.as_str())
-            .map_err(|errno| cannot_open(errno, &path))?;
-        let len = self.check(fd.as_fd(), &path)?;
-        let map = ReadMap::new(fd.as_fd(), mapped(len)).map_err(Error::os("map", &path))?;
-        Ok(ReadOnlySegment::new(map, len))
+        self.open_read_only_at(directory, name.as_str())
+            .map(|(segment, _)| segment)
     }
 
     /// Makes a segment without a name, for this process and for children that
@@ -215,6 +211,20 @@ impl<T: ?Sized> SegmentOptions<T> {
         let len = self.check(fd.as_fd(), &path)?;
         let region = self.map(fd.as_fd(), len, &path)?;
         Ok(SharedSegment::new(region, len, None, path))
+    }
+
+    /// [`SegmentOptions::open_read_only`] for a name of the crate's own, with the file's descriptor.
+    pub(crate) fn open_read_only_at(
+        &self,
+        directory: &Directory,
+        name: &str,
+    ) -> Result<(ReadOnlySegment, OwnedFd)> {
+        let path = directory.path().join(name);
+        let fd = file::open_file_read_only_at(directory, name)
+            .map_err(|errno| cannot_open(errno, &path))?;
+        let len = self.check(fd.as_fd(), &path)?;
+        let map = ReadMap::new(fd.as_fd(), mapped(len)).map_err(Error::os("map", &path))?;
+        Ok((ReadOnlySegment::new(map, len), fd))
     }
 
     /// The length of the file of a segment with these options.

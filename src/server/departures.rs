@@ -103,6 +103,7 @@ impl Server {
         for seated in self.seats.iter_mut().filter_map(Option::take) {
             seated.seat.end(Status::Closed);
         }
+        self.farewell();
         // There is nobody to report an error to; what is left then, a successor removes.
         let Ok(retired) = self.place.retire() else {
             return;

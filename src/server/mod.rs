@@ -5,6 +5,7 @@ mod departures;
 mod event;
 mod incoming;
 mod options;
+mod pulse;
 mod seat;
 mod sessions;
 mod turns;
@@ -19,6 +20,7 @@ pub use incoming::{Incoming, Question, Token};
 pub use options::ServerOptions;
 
 use self::board::{Board, State};
+use self::pulse::Pulse;
 use self::seat::Seat;
 use self::turns::Source;
 use crate::directory::service::ServiceDir;
@@ -71,6 +73,7 @@ pub struct Server {
     ready: VecDeque<Event>,
     draining: Option<Deadline>,
     told_drained: bool,
+    pulse: Option<Pulse>,
     stamp: Stamp,
 }
 
@@ -143,6 +146,7 @@ impl Server {
                 Step::TimedOut => return Ok(None),
                 Step::Sleep => {
                     if self.cool_all() {
+                        self.beat_idle();
                         self.collect(deadline)?;
                     }
                     patience.reset();
@@ -158,6 +162,14 @@ impl Server {
     /// As for [`next_timeout`](Server::next_timeout).
     pub fn try_next(&mut self) -> Result<Option<Event>> {
         self.check_fork()?;
+        let event = self.look()?;
+        if event.is_some() {
+            self.beat();
+        }
+        Ok(event)
+    }
+
+    fn look(&mut self) -> Result<Option<Event>> {
         self.looks = self.looks.wrapping_add(1);
         if self.hot.is_empty() || self.looks.is_multiple_of(LOOKS_A_COLLECT) {
             self.collect(Deadline::passed())?;
@@ -186,7 +198,11 @@ impl Server {
     /// As for [`next_timeout`](Server::next_timeout).
     pub fn arm(&mut self) -> Result<bool> {
         self.check_fork()?;
-        Ok(self.ready.is_empty() && self.cool_all())
+        let may_sleep = self.ready.is_empty() && self.cool_all();
+        if may_sleep {
+            self.beat_idle();
+        }
+        Ok(may_sleep)
     }
 
     /// Begins to end in good order: connects are refused, what has been asked by now goes on being served, what is
@@ -195,6 +211,7 @@ impl Server {
     pub fn drain(&mut self, timeout: Duration) {
         self.draining = Some(Deadline::after(timeout));
         self.board.set_state(State::Draining);
+        self.beat_stopping();
         for seated in self.seats.iter().flatten() {
             seated.seat.drain(Arc::clone(&self.door));
         }

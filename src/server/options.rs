@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Server;
 use super::board::{Board, State};
+use super::pulse::Pulse;
 use super::turns::Source;
 use crate::directory::service::{DOOR, Origin, ServiceDir};
 use crate::directory::{Directory, Name};
@@ -47,6 +48,7 @@ pub struct ServerOptions {
     sessions: Option<u32>,
     wait: Wait,
     directs: bool,
+    budget: Option<Duration>,
 }
 
 impl ServerOptions {
@@ -57,6 +59,7 @@ impl ServerOptions {
             sessions: None,
             wait: Wait::default(),
             directs: false,
+            budget: None,
         }
     }
 
@@ -85,6 +88,14 @@ impl ServerOptions {
         self
     }
 
+    /// Beats while it serves, for whoever watches: see [`Server::heartbeat`](super::Server::heartbeat), and
+    /// [`HeartbeatView`](crate::HeartbeatView) under the name `heartbeat` in the service's directory. The program is to come back for the next event within
+    /// `budget`, which is best more than twice what it ever needs on an idle machine; zero leaves it to the watcher.
+    pub fn heartbeat(mut self, budget: Duration) -> ServerOptions {
+        self.budget = Some(budget);
+        self
+    }
+
     /// Becomes the server of `service`. What a predecessor left is taken over: the sessions of clients that are
     /// alive go on, and their unanswered requests come as events.
     ///
@@ -105,6 +116,10 @@ impl ServerOptions {
         let door = BellReader::open(place.directory(), DOOR)?;
         // Who sees our ends close is to find our lock free.
         place.keep_lock_above(&door)?;
+        let pulse = match self.budget {
+            Some(budget) => Some(Pulse::start(place.directory(), budget)?),
+            None => None,
+        };
         let path = place.directory().path();
         let epoll = Epoll::new().map_err(Error::os("create an epoll for", path))?;
         epoll
@@ -131,6 +146,7 @@ impl ServerOptions {
             ready: VecDeque::new(),
             draining: None,
             told_drained: false,
+            pulse,
             stamp: fork::stamp(),
             place,
         };

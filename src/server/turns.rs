@@ -127,6 +127,7 @@ impl Server {
             "wait for the bells of",
             self.place.directory().path(),
         ))?;
+        self.beat();
         self.sources
             .extend(self.events.iter().map(|ready| Source::unpack(ready.token)));
         while let Some(source) = self.sources.pop_front() {

@@ -15,6 +15,7 @@ pub(crate) mod ring_bytes;
 pub(crate) mod segment_file;
 pub(crate) mod shutdown;
 pub(crate) mod signal;
+pub(crate) mod thread;
 pub(crate) mod watch;
 
 #[cfg(test)]
