@@ -9,6 +9,7 @@ mod fork_state;
 pub(crate) mod inherit;
 pub(crate) mod lock;
 pub(crate) mod map;
+pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod ring_bytes;
@@ -16,6 +17,8 @@ pub(crate) mod segment_file;
 pub(crate) mod shutdown;
 pub(crate) mod signal;
 pub(crate) mod thread;
+pub(crate) mod thread_facts;
+pub(crate) mod timer;
 pub(crate) mod watch;
 
 #[cfg(test)]

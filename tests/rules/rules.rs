@@ -11,6 +11,7 @@ pub(crate) const UNSAFE: &[&str] = &[
     "src/sys/inherit.rs",
     "src/sys/lock.rs",
     "src/sys/map.rs",
+    "src/sys/pidfd.rs",
     "src/sys/shutdown.rs",
     "src/sys/signal.rs",
 ];
