@@ -33,7 +33,7 @@ impl Maker {
     pub(super) fn enter(scratch: &Directory, deadline: Deadline) -> Result<Maker> {
         let flock = open_flock(scratch)?;
         let os = |doing| Error::os(doing, scratch.path());
-        let dead = if flock.try_exclusive().map_err(os("lock"))? {
+        let dead = if may_hold_dead(scratch)? && flock.try_exclusive().map_err(os("lock"))? {
             file::names_in(scratch).map_err(os("list"))?
         } else {
             Vec::new()
@@ -64,6 +64,15 @@ pub(super) fn clean(scratch: &Directory) -> Result<()> {
     drop(flock);
     remove_dead(scratch, &dead);
     Ok(())
+}
+
+/// Whether a directory may stand in it. All that is made there is one, and each counts as a link of its parent, where
+/// the file system counts them at all.
+fn may_hold_dead(scratch: &Directory) -> Result<bool> {
+    const NO_SUBDIRECTORY: u64 = 2;
+    file::status(scratch)
+        .map(|status| status.links != NO_SUBDIRECTORY)
+        .map_err(Error::os("look at", scratch.path()))
 }
 
 fn open_flock(scratch: &Directory) -> Result<Flock> {

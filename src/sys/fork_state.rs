@@ -1,6 +1,7 @@
 //! What is kept for forks: the word that is wiped in a child, the lock that keeps forks out, and the numbers of the
 //! descriptors that a child must not have. All of it is atomics, to be read in a child at any time.
 
+use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,7 +19,7 @@ pub(super) struct Page {
     nested: AtomicU32,
 }
 
-/// Thread numbers have at most 22 bits.
+/// Above all thread numbers.
 const WAITED_FOR: u32 = 1 << 31;
 
 impl Page {
@@ -92,11 +93,20 @@ impl Page {
     }
 }
 
+/// A number that no other thread of this process has. Not the kernel's, for which it would have to be asked each
+/// time. A forked child goes on counting, and its first thread keeps the number of the one that forked.
 fn this_thread() -> u32 {
-    rustix::thread::gettid()
-        .as_raw_nonzero()
-        .get()
-        .unsigned_abs()
+    thread_local! {
+        static NUMBER: Cell<u32> = const { Cell::new(0) };
+    }
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    NUMBER.with(|number| {
+        if number.get() == 0 {
+            // Counted over from the start after 2³¹ threads, when the first ones have long ended.
+            number.set(LAST.fetch_add(1, Ordering::Relaxed) % (WAITED_FOR - 1) + 1);
+        }
+        number.get()
+    })
 }
 
 /// Which descriptors are registered: a bit for each number.

@@ -18,6 +18,7 @@ pub(crate) mod shutdown;
 pub(crate) mod signal;
 pub(crate) mod thread;
 pub(crate) mod thread_facts;
+mod time_namespace;
 pub(crate) mod timer;
 pub(crate) mod watch;
 

@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use crate::sys::file::{read_from_start, retry};
 use crate::sys::fork;
+pub(crate) use crate::sys::time_namespace::time_namespace;
 
 /// Ticks a second of the times in `/proc`: part of the kernel's interface on all architectures of this crate.
 const TICKS_PER_SEC: u64 = 100;
@@ -253,13 +254,8 @@ fn parse_boot_id(text: &str) -> Option<[u8; 16]> {
     Some(boot.to_be_bytes())
 }
 
-fn namespace(path: &str) -> Result<u64> {
+pub(super) fn namespace(path: &str) -> Result<u64> {
     rustix::fs::statat(CWD, path, AtFlags::empty()).map(|stat| stat.st_ino)
-}
-
-/// The inode of this process's time namespace; 0 where the kernel has none.
-pub(crate) fn time_namespace() -> u64 {
-    namespace("/proc/self/ns/time").unwrap_or(0)
 }
 
 /// When a process started, in ticks since boot as the initial time namespace counts; 0 if that cannot be told.
