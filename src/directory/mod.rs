@@ -166,6 +166,8 @@ impl Directory {
             }
             match self.create_at(name) {
                 Err(error) if is_errno(&error, Errno::EXIST) => {}
+                // It was removed again before it was open, unless this directory itself is gone.
+                Err(error) if is_errno(&error, Errno::NOENT) && self.has_name()? => {}
                 created => return created,
             }
         }
@@ -206,7 +208,12 @@ impl Directory {
                         ..directory
                     }));
                 }
+                // Another has made it or removed it between our two looks.
                 Err(error) if is_errno(&error, Errno::EXIST) => {}
+                Err(error)
+                    if missing == Missing::Make
+                        && is_errno(&error, Errno::NOENT)
+                        && parent_exists(&self.path) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -237,6 +244,13 @@ impl Directory {
     pub(crate) fn identity(&self) -> Result<(u64, u64)> {
         file::status(&self.fd)
             .map(|status| status.identity)
+            .map_err(Error::os("look at", &self.path))
+    }
+
+    /// Whether it has not been removed.
+    fn has_name(&self) -> Result<bool> {
+        file::status(&self.fd)
+            .map(|status| status.links > 0)
             .map_err(Error::os("look at", &self.path))
     }
 

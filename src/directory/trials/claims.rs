@@ -1,9 +1,10 @@
 //! Who gets a service, and what becomes of its directory.
 
 use super::*;
-use crate::directory::{Missing, holder};
+use crate::directory::{Missing, holder, is_errno};
 use crate::sys::poll::poll_one;
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[test]
@@ -244,17 +245,19 @@ fn servers_that_come_and_go_leave_the_default_directory_as_they_found_it() {
             let runtime = default();
             scope.spawn(move || {
                 let mut claimed = 0;
-                for _ in 0..60 {
+                // One that always comes while the other serves goes on until that one is done.
+                let end = limit();
+                while claimed < 30 {
+                    assert!(!end.has_passed());
                     match claim(&runtime, service) {
                         Ok(held) => {
                             held.remove().unwrap();
                             claimed += 1;
                         }
-                        Err(Error::AlreadyRunning { .. }) => {}
+                        Err(Error::AlreadyRunning { .. }) => thread::yield_now(),
                         Err(error) => panic!("{error}"),
                     }
                 }
-                claimed
             })
         });
         let client = scope.spawn(|| {
@@ -276,11 +279,41 @@ fn servers_that_come_and_go_leave_the_default_directory_as_they_found_it() {
             }
             sessions
         });
-        let claimed = servers.map(|server| server.join());
+        let ended = servers.map(|server| server.join());
         stop.store(true, Ordering::Relaxed);
         client.join().unwrap();
-        assert!(claimed.into_iter().all(|claimed| claimed.unwrap() > 0));
+        ended.map(|ended| ended.unwrap());
     });
     assert!(!runtime.path().exists());
     assert!(runtime.current(Missing::Leave).unwrap().is_none());
+}
+
+#[test]
+fn a_directory_that_others_remove_at_every_moment_is_made_again() {
+    let runtime = Runtime::new();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = file::remove_directory_at(&runtime.0, ".tmp");
+                let _ = file::remove_directory_path(runtime.path());
+            }
+        });
+        let maker = scope.spawn(|| {
+            let mut made = 0;
+            while made < 1000 {
+                let current = runtime.current(Missing::Make).unwrap().unwrap();
+                match current.subdirectory_at(".tmp") {
+                    Ok(_) => made += 1,
+                    // What is above it was removed.
+                    Err(error) => {
+                        assert!(is_errno(&error, Errno::NOENT) && !current.has_name().unwrap())
+                    }
+                }
+            }
+        });
+        let made = maker.join();
+        stop.store(true, Ordering::Relaxed);
+        made.unwrap();
+    });
 }
