@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use osps_ipc::{Directory, Error, Name};
+use osps_ipc::{Directory, Error, FifoPair, Name, ServerOptions};
 
 /// A directory that goes with the test.
 struct Scratch(PathBuf);
@@ -212,6 +212,52 @@ fn without_a_usable_xdg_directory_the_runtime_directory_is_in_shared_memory() {
         // Fails if another program has begun to use it, as it should.
         let _ = fs::remove_dir(&default);
     }
+}
+
+/// What a program does that was started with a umask which takes everything from everybody.
+fn use_everything(directory: &Directory) -> osps_ipc::Result<()> {
+    let below = directory.subdirectory(&Name::new("below")?)?;
+    let pair = FifoPair::create(&below, &Name::new("pair")?)?;
+    FifoPair::open(&below, &Name::new("pair")?)?;
+    drop(pair);
+    let server = ServerOptions::new()
+        .directory(directory.path())
+        .bind("svc")?;
+    let refused = ServerOptions::new().directory(directory.path()).bind("svc");
+    assert!(matches!(refused, Err(Error::AlreadyRunning { .. })));
+    drop(server);
+    Ok(())
+}
+
+#[test]
+fn a_umask_takes_nothing_from_the_owner() {
+    const TEST: &str = "a_umask_takes_nothing_from_the_owner";
+    if let Some(path) = std::env::var_os("OSPS_TEST_UMASK") {
+        use_everything(&Directory::create(path).unwrap()).unwrap();
+        return;
+    }
+    let scratch = Scratch::new("umask");
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 0777; exec \"$@\"", "sh"]);
+    // Root may do what the mode forbids, so it does not do it as root.
+    if chown(&scratch.0, Some(65534), None).is_ok() {
+        command.args([
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ]);
+    }
+    let output = command
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env("OSPS_TEST_UMASK", scratch.join("new"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("1 passed"), "{said}{complaint}");
+    assert_eq!(mode(&scratch.join("new/below")), 0o700);
 }
 
 #[test]

@@ -84,10 +84,15 @@ impl From<Errno> for Refusal {
 pub(crate) fn make_fifo(dir: impl AsFd, name: impl Arg + Copy) -> Result<()> {
     let mode = Mode::RUSR | Mode::WUSR;
     fs::mknodat(dir.as_fd(), name, FileType::Fifo, mode, 0)?;
-    if file::status_at(dir.as_fd(), name)?.mode != mode.as_raw_mode() {
-        fs::chmodat(dir, name, mode, AtFlags::empty())?;
-    }
-    Ok(())
+    let is_right = file::status_at(dir.as_fd(), name).and_then(|status| {
+        match status.mode == mode.as_raw_mode() {
+            true => Ok(()),
+            false => fs::chmodat(dir.as_fd(), name, mode, AtFlags::empty()),
+        }
+    });
+    is_right.inspect_err(|_| {
+        let _ = file::unlink_at(dir.as_fd(), name);
+    })
 }
 
 /// Opens the end to read from. It is opened for writing too, so that it never shows an end of file or a hang-up.

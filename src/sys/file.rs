@@ -106,15 +106,30 @@ pub(crate) fn open_directory_path(path: &Path) -> Result<OwnedFd> {
     open_directory_at(CWD, path)
 }
 
-/// Makes a directory of mode 0700 and opens it. It must not exist.
+/// Makes a directory of mode 0700, whatever the umask, and opens it. It must not exist. `NOENT`, too, if it was
+/// removed before it was open.
 pub(crate) fn create_directory_at(dir: impl AsFd, name: impl Arg + Copy) -> Result<OwnedFd> {
     fs::mkdirat(dir.as_fd(), name, Mode::RWXU)?;
-    let fd = open_directory_at(dir, name)?;
-    // A umask such as 0277 takes the owner's bits too.
-    if status(&fd)?.mode & 0o777 != 0o700 {
-        fs::fchmod(&fd, Mode::RWXU)?;
-    }
-    Ok(fd)
+    let open = || open_directory_at(dir.as_fd(), name);
+    let made = match open() {
+        // A umask such as 0777 has taken the owner's right to open it.
+        Err(Errno::ACCESS) => {
+            fs::chmodat(dir.as_fd(), name, Mode::RWXU, AtFlags::empty()).and_then(|()| open())
+        }
+        opened => opened,
+    };
+    let made = made.and_then(|fd| {
+        if status(&fd)?.mode & 0o777 != 0o700 {
+            fs::fchmod(&fd, Mode::RWXU)?;
+        }
+        Ok(fd)
+    });
+    made.inspect_err(|errno| {
+        // What was removed by another may stand there anew, made by a third.
+        if *errno != Errno::NOENT {
+            let _ = remove_directory_at(dir.as_fd(), name);
+        }
+    })
 }
 
 /// [`create_directory_at`] for a whole path.
@@ -127,10 +142,22 @@ pub(crate) fn reopen_directory(dir: impl AsFd) -> Result<OwnedFd> {
     open_directory_at(dir, c".")
 }
 
-/// Makes a regular file of mode 0600 and opens it for reading and writing. It must not exist.
+/// Makes a regular file of mode 0600, whatever the umask, and opens it for reading and writing. It must not exist.
 pub(crate) fn create_file_at(dir: impl AsFd, name: impl Arg + Copy) -> Result<OwnedFd> {
+    const OWNER: Mode = Mode::RUSR.union(Mode::WUSR);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry(|| fs::openat(dir.as_fd(), name, flags, Mode::RUSR | Mode::WUSR))
+    let fd = retry(|| fs::openat(dir.as_fd(), name, flags, OWNER))?;
+    let is_right = status(&fd).and_then(|status| match status.mode == OWNER.as_raw_mode() {
+        true => Ok(()),
+        false => fs::fchmod(&fd, OWNER),
+    });
+    match is_right {
+        Ok(()) => Ok(fd),
+        Err(errno) => {
+            let _ = unlink_at(dir, name);
+            Err(errno)
+        }
+    }
 }
 
 /// Opens an existing file for reading and writing. Whatever stands under the name is opened without waiting;
@@ -228,23 +255,34 @@ pub(crate) fn write_whole(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// [`Error::NoSpace`] when the file system has no room; the file's length is then anything up to `len`.
 pub(crate) fn reserve(fd: BorrowedFd<'_>, path: &Path, len: u64) -> error::Result<()> {
-    // A signal makes fallocate give back all that it has reserved in that call: in pieces, a process that gets
-    // many signals comes forward all the same.
-    const PIECE: u64 = 64 << 20;
     let free = free_bytes(fd);
+    let reserved = in_pieces(len, |offset, piece| {
+        fs::fallocate(fd, FallocateFlags::empty(), offset, piece)
+    });
+    reserved.map_err(|errno| match errno {
+        Errno::NOSPC | Errno::DQUOT => Error::NoSpace {
+            path: path.to_owned(),
+            wanted: len,
+            free: free.min(len.saturating_sub(1)),
+        },
+        errno => Error::os("reserve the pages of", path)(errno),
+    })
+}
+
+/// Goes over `len` bytes. Where `reserve` is interrupted by a signal, it has given back all that it had of that piece
+/// (tmpfs does so in many kernels): smaller pieces follow, of which one fits between two signals, however often they
+/// come.
+fn in_pieces(len: u64, mut reserve: impl FnMut(u64, u64) -> Result<()>) -> Result<()> {
+    const LARGEST: u64 = 64 << 20;
+    const SMALLEST: u64 = 64 << 10;
     let mut offset = 0;
+    let mut piece = LARGEST;
     while offset < len {
-        let piece = PIECE.min(len - offset);
-        match retry(|| fs::fallocate(fd, FallocateFlags::empty(), offset, piece)) {
-            Ok(()) => offset += piece,
-            Err(Errno::NOSPC | Errno::DQUOT) => {
-                return Err(Error::NoSpace {
-                    path: path.to_owned(),
-                    wanted: len,
-                    free: free.min(len.saturating_sub(1)),
-                });
-            }
-            Err(errno) => return Err(Error::os("reserve the pages of", path)(errno)),
+        let now = piece.min(len - offset);
+        match reserve(offset, now) {
+            Ok(()) => offset += now,
+            Err(Errno::INTR) => piece = (now / 2).max(SMALLEST),
+            Err(errno) => return Err(errno),
         }
     }
     Ok(())
@@ -289,4 +327,28 @@ pub(crate) fn is_random_name(name: &CStr) -> bool {
 /// The effective uid: who owns what this process makes.
 pub(crate) fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_reserved_in_a_storm_of_signals() {
+        const LEN: u64 = (200 << 20) + 13;
+        let mut reserved = 0;
+        let mut calls = 0;
+        let done = in_pieces(LEN, |offset, piece| {
+            calls += 1;
+            assert!(calls < 10_000);
+            assert_eq!(offset, reserved);
+            // A signal comes before more than this can be done.
+            if piece > 100_000 {
+                return Err(Errno::INTR);
+            }
+            reserved += piece;
+            Ok(())
+        });
+        assert_eq!((done, reserved), (Ok(()), LEN));
+    }
 }
