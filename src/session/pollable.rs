@@ -63,19 +63,21 @@ impl Shutdown {
     ///
     /// [`Error::Os`] if no descriptor is left.
     pub fn install() -> Result<Shutdown> {
-        match shutdown::install() {
-            Ok(fd) => Ok(Shutdown { fd }),
-            Err(source) => Err(Error::Os {
-                doing: "catch",
-                path: "SIGINT and SIGTERM".into(),
-                source,
-            }),
-        }
+        let fd = shutdown::install().map_err(cannot_catch)?;
+        Ok(Shutdown { fd })
     }
 
     /// Whether one of the signals has come.
     pub fn is_requested(&self) -> bool {
         shutdown::requested()
+    }
+}
+
+fn cannot_catch(source: std::io::Error) -> Error {
+    Error::Os {
+        doing: "catch",
+        path: "SIGINT and SIGTERM".into(),
+        source,
     }
 }
 
@@ -87,6 +89,7 @@ impl AsFd for Shutdown {
 
 impl Pollable for Shutdown {
     fn arm(&mut self) -> Result<bool> {
+        shutdown::renew().map_err(cannot_catch)?;
         Ok(!self.is_requested())
     }
 }
