@@ -1,6 +1,10 @@
 //! Helpers for unit tests that fork, kill, or must not share their process with other tests.
 
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use crate::sys::file;
 
 /// The variable that tells a re-executed test binary that it is the helper.
 pub(crate) const ROLE: &str = "OSPS_TEST_ROLE";
@@ -60,5 +64,45 @@ impl Killed {
 impl Drop for Killed {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A directory on tmpfs that goes with the test, and all that is in it.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Scratch {
+        let name = file::random_name().unwrap().into_string().unwrap();
+        let path = PathBuf::from(format!("/dev/shm/osps-test-{name}"));
+        let fd = file::create_directory_path(&path).unwrap();
+        Scratch { path, fd }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// How many names are in it.
+    pub(crate) fn count(&self) -> usize {
+        file::names_in(&self.fd).unwrap().len()
+    }
+
+    /// The checked directory.
+    pub(crate) fn open(&self) -> crate::Directory {
+        crate::Directory::open(&self.path).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }

@@ -55,6 +55,8 @@ impl Watch {
                     Ok(event) if self.concerns(event.wd(), event.events(), event.file_name()) => {
                         return Ok(true);
                     }
+                    // What others do in the directory must not hold us.
+                    Ok(_) if deadline.has_passed() => return Ok(false),
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => break,
                     Err(errno) => return Err(errno),
@@ -70,5 +72,40 @@ impl Watch {
                 .names
                 .iter()
                 .any(|(known, wanted)| *known == watch && name == Some(wanted.as_c_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::file;
+    use crate::sys::testing::Scratch;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::{Duration, Instant};
+
+    #[test]
+    fn a_flood_of_other_names_does_not_hold_a_wait_beyond_its_deadline() {
+        let scratch = Scratch::new();
+        let mut watch = Watch::new().unwrap();
+        watch.add(scratch.path(), "never").unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for name in [c"one", c"two", c"three"] {
+                let (done, scratch) = (&done, &scratch);
+                scope.spawn(move || {
+                    let end = Instant::now() + Duration::from_secs(3);
+                    while !done.load(Ordering::Relaxed) && Instant::now() < end {
+                        drop(file::create_file_at(scratch.fd(), name));
+                        let _ = file::unlink_at(scratch.fd(), name);
+                    }
+                });
+            }
+            let begin = Instant::now();
+            let told = watch.wait(Deadline::after(Duration::from_millis(50)));
+            let took = begin.elapsed();
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(told, Ok(false));
+            assert!(took < Duration::from_secs(2), "{took:?}");
+        });
     }
 }
