@@ -150,6 +150,17 @@ impl Fingerprint {
 ///     }
 /// }
 /// ```
+/// So is a packed struct, in which an atomic could lie where no reference to it may be made:
+/// ```compile_fail,E0793
+/// # use std::sync::atomic::{AtomicU8, AtomicU64};
+/// osps_ipc::shared_layout! {
+///     #[repr(packed)]
+///     struct Board {
+///         state: AtomicU8,
+///         served: AtomicU64,
+///     }
+/// }
+/// ```
 #[macro_export]
 macro_rules! shared_layout {
     ($(#[$attribute:meta])* $visibility:vis struct $Name:ident {
@@ -160,7 +171,17 @@ macro_rules! shared_layout {
         $visibility struct $Name {
             $($(#[$of_field])* $of $field: $Type),+
         }
-        // SAFETY: `repr(C)`, and all its fields are layouts, else their fingerprints would not be there.
+        const _: () = {
+            const fn is_layout<T: $crate::SharedLayout>(_: &T) {}
+            // No attribute has added a field, or has packed the struct: a reference to each is made.
+            #[allow(dead_code)]
+            const fn has_these_fields_alone(this: &$Name) {
+                let $Name { $($field),+ } = this;
+                $(is_layout::<$Type>($field);)+
+            }
+        };
+        // SAFETY: `repr(C)`, and it has these fields alone, each of which is a layout, else the lines above would not
+        // compile.
         unsafe impl $crate::SharedLayout for $Name {
             const FINGERPRINT: u64 = $crate::Fingerprint::of(::core::stringify!($Name))
                 $(.field(
