@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::corrupt::Corrupt;
 use super::memory::{CLOSED, RingMemory};
-use super::named::Door;
+use super::named::Hold;
 use super::raw::{Found, RawConsumer};
 use super::record::{Accept, PLAIN};
 
@@ -48,6 +48,7 @@ pub struct Record {
 /// taken, or a quarter of it; so a consumer that stops in the middle holds back up to a quarter.
 ///
 /// Dropping it closes the ring for the producer.
+/// In a forked child it is the parent's: the child must not use it, and dropping it there does nothing.
 #[derive(Debug)]
 pub struct Consumer {
     raw: RawConsumer<PLAIN>,
@@ -55,14 +56,14 @@ pub struct Consumer {
     hold: u64,
     /// For [`drain`](Self::drain).
     buffer: Vec<u8>,
-    /// For the end that made a named ring.
-    door: Option<Door>,
+    /// Closes this end.
+    _hold: Hold,
     /// One thread at a time, by type.
     _not_sync: PhantomData<Cell<()>>,
 }
 
 impl Consumer {
-    pub(super) fn new(memory: RingMemory, door: Option<Door>) -> Result<Self, Corrupt> {
+    pub(super) fn new(memory: RingMemory, hold: Hold) -> Result<Self, Corrupt> {
         let accept = Accept {
             generation: 0,
             kind_min: 0,
@@ -74,7 +75,7 @@ impl Consumer {
             hold: memory.capacity() / 4,
             raw: RawConsumer::resume(memory, accept)?,
             buffer: Vec::new(),
-            door,
+            _hold: hold,
             _not_sync: PhantomData,
         })
     }
@@ -191,17 +192,6 @@ impl Consumer {
         Record {
             kind: found.header.kind,
             len: found.len(),
-        }
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        // SYNC(closed): pairs with Producer::is_closed.
-        let control = self.raw.memory().control();
-        control.consumer_end.store(CLOSED, Ordering::Release);
-        if let Some(door) = &self.door {
-            door.close(control);
         }
     }
 }

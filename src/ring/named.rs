@@ -7,6 +7,7 @@ use super::{Consumer, Corrupt, Producer};
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::segment::{Raw, SegmentOptions, SharedSegment};
+use crate::sys::fork::{self, Stamp};
 
 /// What a queue's segment says that it holds.
 const FINGERPRINT: u64 = u64::from_le_bytes(*b"queue\0\0\x01");
@@ -38,11 +39,13 @@ const CAPACITY_MAX: usize = 1 << 40;
 pub fn pair(capacity: usize) -> Result<(Producer, Consumer)> {
     let segment = options(capacity)?.anonymous()?;
     let memory = memory(&segment)?;
-    let producer = claim(&memory, End::Producer, &segment)
-        .and_then(|()| Producer::new(memory.clone(), None).map_err(|why| broken(&segment, why)))?;
-    let consumer = claim(&memory, End::Consumer, &segment)
-        .and_then(|()| Consumer::new(memory, None).map_err(|why| broken(&segment, why)))?;
-    Ok((producer, consumer))
+    let producer = take(&memory, End::Producer, &segment)?;
+    let consumer = take(&memory, End::Consumer, &segment)?;
+    let broken = |why| broken(&segment, why);
+    Ok((
+        Producer::new(memory.clone(), producer).map_err(broken)?,
+        Consumer::new(memory, consumer).map_err(broken)?,
+    ))
 }
 
 impl Producer {
@@ -55,8 +58,8 @@ impl Producer {
     ///
     /// [`Error::NoSpace`], [`Error::TooLong`], and [`Error::Os`] if the name is taken; nothing is left behind.
     pub fn create(directory: &Directory, name: &Name, capacity: usize) -> Result<Producer> {
-        let (memory, door, segment) = create(directory, name, capacity, End::Producer)?;
-        Producer::new(memory, Some(door)).map_err(|why| broken(&segment, why))
+        let (memory, hold, segment) = create(directory, name, capacity, End::Producer)?;
+        Producer::new(memory, hold).map_err(|why| broken(&segment, why))
     }
 
     /// Opens a ring that another process has made as its consumer, and is its producer. Its name is gone then.
@@ -65,8 +68,8 @@ impl Producer {
     ///
     /// [`Error::Os`] if there is none; [`Error::BadSegment`] if it is no ring, or has a producer, or had one.
     pub fn open(directory: &Directory, name: &Name) -> Result<Producer> {
-        let (memory, segment) = open(directory, name, End::Producer)?;
-        Producer::new(memory, None).map_err(|why| broken(&segment, why))
+        let (memory, hold, segment) = open(directory, name, End::Producer)?;
+        Producer::new(memory, hold).map_err(|why| broken(&segment, why))
     }
 }
 
@@ -80,8 +83,8 @@ impl Consumer {
     ///
     /// As for [`Producer::create`].
     pub fn create(directory: &Directory, name: &Name, capacity: usize) -> Result<Consumer> {
-        let (memory, door, segment) = create(directory, name, capacity, End::Consumer)?;
-        Consumer::new(memory, Some(door)).map_err(|why| broken(&segment, why))
+        let (memory, hold, segment) = create(directory, name, capacity, End::Consumer)?;
+        Consumer::new(memory, hold).map_err(|why| broken(&segment, why))
     }
 
     /// Opens a ring that another process has made as its producer, and is its consumer. Its name is gone then.
@@ -90,19 +93,26 @@ impl Consumer {
     ///
     /// As for [`Producer::open`].
     pub fn open(directory: &Directory, name: &Name) -> Result<Consumer> {
-        let (memory, segment) = open(directory, name, End::Consumer)?;
-        Consumer::new(memory, None).map_err(|why| broken(&segment, why))
+        let (memory, hold, segment) = open(directory, name, End::Consumer)?;
+        Consumer::new(memory, hold).map_err(|why| broken(&segment, why))
     }
 }
 
 /// One of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Producer,
     Consumer,
 }
 
 impl End {
+    fn other(self) -> End {
+        match self {
+            End::Producer => End::Consumer,
+            End::Consumer => End::Producer,
+        }
+    }
+
     fn word(self, control: &Control) -> &AtomicU64 {
         match self {
             End::Producer => &control.producer_end,
@@ -111,25 +121,54 @@ impl End {
     }
 }
 
-/// The name by which the other end finds a ring, until it has.
+/// An end of a ring that is taken. Dropping it closes the end, and removes the name by which the other end would
+/// find the ring, unless that has come; a forked child's copy does neither.
 #[derive(Debug)]
-pub(super) struct Door {
-    directory: Directory,
-    name: Name,
-    other: End,
+pub(super) struct Hold {
+    memory: RingMemory,
+    end: End,
+    /// For the end that made a named ring.
+    name: Option<(Directory, Name)>,
+    stamp: Stamp,
 }
 
-impl Door {
-    /// Keeps the other end from coming any more, and removes the name unless it has come: then it has done so itself.
-    /// Exactly one of the two removes it, so that neither removes the name of a ring that is made later.
-    pub(super) fn close(&self, control: &Control) {
-        let word = self.other.word(control);
-        if word
+impl Hold {
+    /// Takes an end that nobody has or had; else tells what has become of it.
+    pub(super) fn take(memory: &RingMemory, end: End) -> Result<Hold, &'static str> {
+        let word = end.word(memory.control());
+        match word.compare_exchange(VACANT, TAKEN, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Ok(Hold {
+                memory: memory.clone(),
+                end,
+                name: None,
+                stamp: fork::stamp(),
+            }),
+            Err(CLOSED) => Err("closed"),
+            Err(_) => Err("taken"),
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.stamp.is_current() {
+            return;
+        }
+        let control = self.memory.control();
+        // SYNC(closed): pairs with Consumer::is_closed and Producer::is_closed. The last records were published before.
+        self.end.word(control).store(CLOSED, Ordering::Release);
+        let Some((directory, name)) = &self.name else {
+            return;
+        };
+        // Keeps the other end from coming any more. Exactly one of the two removes the name, so that neither removes
+        // that of a ring that is made later.
+        let other = self.end.other().word(control);
+        if other
             .compare_exchange(VACANT, CLOSED, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
         {
             // Somebody may have removed it by hand; there is nobody to tell.
-            let _ = SharedSegment::unlink(&self.directory, &self.name);
+            let _ = SharedSegment::unlink(directory, name);
         }
     }
 }
@@ -160,15 +199,8 @@ fn memory(segment: &SharedSegment<Raw>) -> Result<RingMemory> {
     })
 }
 
-/// Takes an end that nobody has or had.
-fn claim(memory: &RingMemory, end: End, segment: &SharedSegment<Raw>) -> Result<()> {
-    let word = end.word(memory.control());
-    let found = match word.compare_exchange(VACANT, TAKEN, Ordering::AcqRel, Ordering::Acquire) {
-        Ok(_) => return Ok(()),
-        Err(CLOSED) => "closed",
-        Err(_) => "taken",
-    };
-    Err(Error::BadSegment {
+fn take(memory: &RingMemory, end: End, segment: &SharedSegment<Raw>) -> Result<Hold> {
+    Hold::take(memory, end).map_err(|found| Error::BadSegment {
         path: segment.path().to_owned(),
         what: match end {
             End::Producer => "producing end",
@@ -184,28 +216,36 @@ fn create(
     name: &Name,
     capacity: usize,
     end: End,
-) -> Result<(RingMemory, Door, SharedSegment<Raw>)> {
-    let door = Door {
-        directory: directory.try_clone()?,
-        name: name.clone(),
-        other: match end {
-            End::Producer => End::Consumer,
-            End::Consumer => End::Producer,
-        },
-    };
+) -> Result<(RingMemory, Hold, SharedSegment<Raw>)> {
+    let own = directory.try_clone()?;
     let segment = options(capacity)?.create(directory, name)?;
-    let memory = memory(&segment)?;
-    claim(&memory, end, &segment)?;
-    Ok((memory, door, segment))
+    let taken = memory(&segment).and_then(|memory| {
+        let hold = take(&memory, end, &segment)?;
+        Ok((memory, hold))
+    });
+    match taken {
+        Ok((memory, mut hold)) => {
+            hold.name = Some((own, name.clone()));
+            Ok((memory, hold, segment))
+        }
+        Err(error) => {
+            let _ = SharedSegment::unlink(directory, name);
+            Err(error)
+        }
+    }
 }
 
-fn open(directory: &Directory, name: &Name, end: End) -> Result<(RingMemory, SharedSegment<Raw>)> {
+fn open(
+    directory: &Directory,
+    name: &Name,
+    end: End,
+) -> Result<(RingMemory, Hold, SharedSegment<Raw>)> {
     let segment = options(CAPACITY_MIN)?.open(directory, name)?;
     let memory = memory(&segment)?;
-    claim(&memory, end, &segment)?;
-    // Whoever takes the second end removes the name (see Door).
+    let hold = take(&memory, end, &segment)?;
+    // Whoever takes the second end removes the name (see Hold).
     SharedSegment::unlink(directory, name)?;
-    Ok((memory, segment))
+    Ok((memory, hold, segment))
 }
 
 fn broken(segment: &SharedSegment<Raw>, why: Corrupt) -> Error {
@@ -228,6 +268,8 @@ mod tests {
 
     use super::*;
     use crate::ring::{PopError, PushError};
+    use crate::sys::fork::{fork_for_test, wait_for_test};
+    use crate::sys::testing::alone;
 
     const ROLE: &str = "OSPS_RING_ROLE";
 
@@ -300,6 +342,38 @@ mod tests {
         assert!(!place.is_empty(), "the name is another ring's now");
         drop(another);
         assert!(place.is_empty());
+    }
+
+    #[test]
+    fn a_ring_that_was_broken_while_it_was_made_leaves_no_name() {
+        let place = Place::new();
+        let (memory, hold, _) = create(&place.1, &name(), 64, End::Producer).unwrap();
+        memory.control().head.store(8, Ordering::Relaxed);
+        assert!(Producer::new(memory, hold).is_err());
+        assert!(place.is_empty());
+    }
+
+    #[test]
+    fn a_forked_child_neither_closes_its_parents_ring_nor_removes_its_name() {
+        alone!(
+            "a_forked_child_neither_closes_its_parents_ring_nor_removes_its_name",
+            || {
+                let place = Place::new();
+                let mut made = Some(Producer::create(&place.1, &name(), 64).unwrap());
+                for past_the_handlers in [false, true] {
+                    let pid = fork_for_test(past_the_handlers, || {
+                        drop(made.take());
+                        0
+                    });
+                    assert_eq!(wait_for_test(pid), 0);
+                }
+                assert!(!place.is_empty());
+                let consumer = Consumer::open(&place.1, &name()).unwrap();
+                assert!(!consumer.is_closed());
+                drop(made);
+                assert!(consumer.is_closed());
+            }
+        );
     }
 
     #[test]

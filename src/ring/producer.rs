@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::corrupt::Corrupt;
 use super::cursor::Refused;
 use super::memory::{CLOSED, RingMemory};
-use super::named::Door;
+use super::named::Hold;
 use super::raw::RawProducer;
 use super::record::{Header, PLAIN};
 
@@ -38,20 +38,21 @@ pub enum PushError {
 ///
 /// Dropping it closes the ring: the consumer takes what is left, and is then told. A process that is killed closes
 /// nothing; to learn of that, keep a [`FifoPair`](crate::FifoPair) beside the ring.
+/// In a forked child it is the parent's: the child must not use it, and dropping it there does nothing.
 #[derive(Debug)]
 pub struct Producer {
     raw: RawProducer<PLAIN>,
-    /// For the end that made a named ring.
-    door: Option<Door>,
+    /// Closes this end.
+    _hold: Hold,
     /// One thread at a time, by type.
     _not_sync: PhantomData<Cell<()>>,
 }
 
 impl Producer {
-    pub(super) fn new(memory: RingMemory, door: Option<Door>) -> Result<Self, Corrupt> {
+    pub(super) fn new(memory: RingMemory, hold: Hold) -> Result<Self, Corrupt> {
         Ok(Self {
             raw: RawProducer::resume(memory)?,
-            door,
+            _hold: hold,
             _not_sync: PhantomData,
         })
     }
@@ -136,17 +137,6 @@ impl Producer {
             },
             Refused::Full if self.is_closed() => PushError::Closed,
             Refused::Full => PushError::Full,
-        }
-    }
-}
-
-impl Drop for Producer {
-    fn drop(&mut self) {
-        // SYNC(closed): pairs with Consumer::is_closed. The last records were published before.
-        let control = self.raw.memory().control();
-        control.producer_end.store(CLOSED, Ordering::Release);
-        if let Some(door) = &self.door {
-            door.close(control);
         }
     }
 }

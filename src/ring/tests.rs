@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use super::cursor::Refused;
 use super::ledger::Ledger;
 use super::memory::{CONTROL_LEN, RingMemory};
+use super::named::{End, Hold};
 use super::raw::{RawConsumer, RawProducer, fence};
 use super::record::{
     Accept, Cancel, Header, OF_SESSION, PLAIN, Start, State, WITH_STATE, record_len, start,
@@ -45,8 +46,8 @@ fn queue(capacity: usize, start: u64) -> (Producer, Consumer) {
     memory.control().tail.store(start, Ordering::Relaxed);
     memory.control().head.store(start, Ordering::Relaxed);
     (
-        Producer::new(memory.clone(), None).unwrap(),
-        Consumer::new(memory, None).unwrap(),
+        Producer::new(memory.clone(), Hold::take(&memory, End::Producer).unwrap()).unwrap(),
+        Consumer::new(memory.clone(), Hold::take(&memory, End::Consumer).unwrap()).unwrap(),
     )
 }
 
@@ -412,7 +413,7 @@ fn hostile<const WORDS: usize>(seed: u64) {
             producer.push(REQUEST, &[1; 100], &[]),
             Err(Refused::Corrupt(_))
         );
-        bad |= producer.has_room(100).is_err();
+        bad |= producer.sleep(100).is_err();
         bad |= producer.sleep(100).is_err();
         bad |= consumer.sleep().is_err();
         let _ = (producer.must_ring(), consumer.must_ring());
