@@ -1,5 +1,7 @@
 //! A crate of somebody else's that depends on this one.
 
+#![allow(clippy::unwrap_used, reason = "what a test does not expect ends it")]
+
 use std::path::Path;
 use std::process::Command;
 

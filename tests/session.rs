@@ -1,5 +1,12 @@
 //! A client and a server, in one process and in several.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "what a test does not expect ends it, and numbers are cut down on purpose"
+)]
+
 mod common;
 
 use std::collections::BTreeMap;
@@ -216,12 +223,10 @@ fn a_request_is_taken_back_before_it_is_begun_and_not_after() {
         assert!(client.cancel(second).unwrap());
         (client, first)
     });
-    let first = loop {
-        if let Some(Event::Connected(_)) = server.next_timeout(SOON).unwrap() {
-            break;
-        }
-    };
-    let () = first;
+    while !matches!(
+        server.next_timeout(SOON).unwrap(),
+        Some(Event::Connected(_))
+    ) {}
     let (mut client, first) = asking.join().unwrap();
     let Some(Event::Request(request)) = server.next_timeout(SOON).unwrap() else {
         panic!("no request")

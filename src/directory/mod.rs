@@ -235,11 +235,6 @@ impl Directory {
         }
     }
 
-    /// Whether it stands under a path of this crate's choice and is removed by whoever leaves last.
-    pub(crate) fn is_default(&self) -> bool {
-        self.is_default
-    }
-
     /// Its device and inode.
     pub(crate) fn identity(&self) -> Result<(u64, u64)> {
         file::status(&self.fd)

@@ -57,16 +57,6 @@ impl ServiceDir {
         &self.slots
     }
 
-    /// The service's name.
-    pub(crate) fn service(&self) -> &Name {
-        &self.service
-    }
-
-    /// The runtime directory in which it stands.
-    pub(crate) fn runtime(&self) -> &Directory {
-        &self.runtime
-    }
-
     /// How this directory came about.
     pub(crate) fn origin(&self) -> Origin {
         self.origin

@@ -87,11 +87,6 @@ impl ServiceView {
         &self.directory
     }
 
-    /// The service's name.
-    pub(crate) fn service(&self) -> &Name {
-        &self.service
-    }
-
     /// Whether the name still leads to this directory. If not, there is another service by now, or none.
     pub(crate) fn is_named(&self) -> Result<bool> {
         is_named(&self.runtime, &self.service, &self.directory)

@@ -216,11 +216,6 @@ impl ProducerCursor {
     pub(crate) fn tail(&self) -> u64 {
         self.published
     }
-
-    /// The consumer's index as last seen.
-    pub(crate) fn seen_head(&self) -> u64 {
-        self.head
-    }
 }
 
 /// The consumer's side of the arithmetic.

@@ -58,6 +58,7 @@ impl Ledger {
     }
 
     /// The indices of the records that are not done, oldest first.
+    #[cfg(test)]
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = u64> {
         self.open
             .iter()

@@ -127,16 +127,6 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         self.cursor.abandon();
     }
 
-    /// Whether a payload of `len` bytes would fit now; looks at the consumer's index.
-    ///
-    /// # Errors
-    ///
-    /// [`Corrupt::Head`].
-    pub(crate) fn has_room(&mut self, len: u32) -> Result<bool, Corrupt> {
-        let room = self.cursor.look(&self.memory.control().head)?;
-        Ok(room >= record_len::<WORDS>(len))
-    }
-
     /// Takes back the published record at index `at` of a ring with states, if no server has started it.
     ///
     /// # Errors
@@ -170,12 +160,14 @@ impl<const WORDS: usize> RawProducer<WORDS> {
     ///
     /// [`Corrupt::Head`].
     pub(crate) fn sleep(&mut self, len: u32) -> Result<bool, Corrupt> {
-        self.sleeper.begin(&self.memory.control().producer_sleep);
-        let room = self.has_room(len);
-        if !matches!(room, Ok(false)) {
-            self.wake();
-        }
-        Ok(!room?)
+        let control = self.memory.control();
+        let needed = record_len::<WORDS>(len);
+        let mut room = Ok(0);
+        self.sleeper.may_block(&control.producer_sleep, || {
+            room = self.cursor.look(&control.head);
+            !matches!(room, Ok(room) if room < needed)
+        });
+        Ok(room? < needed)
     }
 
     /// Says that this side is awake.
@@ -353,12 +345,13 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     ///
     /// [`Corrupt::Tail`].
     pub(crate) fn sleep(&mut self) -> Result<bool, Corrupt> {
-        self.sleeper.begin(&self.memory.control().consumer_sleep);
-        let some = self.look();
-        if !matches!(some, Ok(false)) {
-            self.wake();
-        }
-        Ok(!some?)
+        let control = self.memory.control();
+        let mut found = Ok(0);
+        self.sleeper.may_block(&control.consumer_sleep, || {
+            found = self.cursor.look(&control.tail);
+            found != Ok(0)
+        });
+        Ok(found? == 0)
     }
 
     /// Says that this side is awake (or hot).

@@ -223,15 +223,6 @@ impl Registered {
     }
 }
 
-/// Registers a descriptor that is open already: a child that was forked before has it.
-pub(crate) fn register(fd: OwnedFd) -> Registered {
-    let _no_fork = NoFork::enter();
-    REGISTRY.mark(fd.as_raw_fd(), true);
-    Registered {
-        fd: ManuallyDrop::new(fd),
-    }
-}
-
 impl AsFd for Registered {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -46,11 +46,13 @@ pub(crate) struct Ready {
 
 impl Ready {
     /// There is something to read.
+    #[cfg(test)]
     pub(crate) fn is_readable(self) -> bool {
         self.flags.contains(EventFlags::IN)
     }
 
     /// There is room to write.
+    #[cfg(test)]
     pub(crate) fn is_writable(self) -> bool {
         self.flags.contains(EventFlags::OUT)
     }
@@ -82,6 +84,7 @@ impl Events {
     }
 
     /// How many were ready.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.ready.len()
     }

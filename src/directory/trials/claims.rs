@@ -282,7 +282,9 @@ fn servers_that_come_and_go_leave_the_default_directory_as_they_found_it() {
         let ended = servers.map(|server| server.join());
         stop.store(true, Ordering::Relaxed);
         client.join().unwrap();
-        ended.map(|ended| ended.unwrap());
+        for ended in ended {
+            ended.unwrap();
+        }
     });
     assert!(!runtime.path().exists());
     assert!(runtime.current(Missing::Leave).unwrap().is_none());
