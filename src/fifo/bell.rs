@@ -116,13 +116,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::fifo::testing::Temporary;
+    use crate::directory::testing::Scratch;
     use crate::sys::clock::Deadline;
     use crate::sys::poll::{Epoll, Events, Interest};
 
     #[test]
     fn rings_gather_and_one_drain_takes_them_all() {
-        let dir = Temporary::new();
+        let dir = Scratch::new();
         make_bell(&dir, "bell").unwrap();
         assert!(make_bell(&dir, "bell").is_err());
         assert!(BellWriter::open(&dir, "bell").unwrap().is_none());
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_million_rings_that_nobody_answers_succeed() {
-        let dir = Temporary::new();
+        let dir = Scratch::new();
         make_bell(&dir, "bell").unwrap();
         let reader = BellReader::open(&dir, "bell").unwrap();
         let writer = BellWriter::open(&dir, "bell").unwrap().unwrap();
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_dead_answerer_is_told_once_and_its_successor_hears_the_same_writer() {
-        let dir = Temporary::new();
+        let dir = Scratch::new();
         make_bell(&dir, "bell").unwrap();
         let reader = BellReader::open(&dir, "bell").unwrap();
         let writer = BellWriter::open(&dir, "bell").unwrap().unwrap();

@@ -52,36 +52,3 @@ pub enum Received {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-pub(crate) mod testing {
-    use std::ops::Deref;
-
-    use crate::directory::Directory;
-    use crate::sys::file;
-
-    /// A directory that goes away with its contents.
-    pub(crate) struct Temporary(Directory);
-
-    impl Temporary {
-        pub(crate) fn new() -> Temporary {
-            let name = file::random_name().unwrap().into_string().unwrap();
-            let path = std::env::temp_dir().join(format!("osps-ipc-test-{name}"));
-            Temporary(Directory::create(path).unwrap())
-        }
-    }
-
-    impl Deref for Temporary {
-        type Target = Directory;
-
-        fn deref(&self) -> &Directory {
-            &self.0
-        }
-    }
-
-    impl Drop for Temporary {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(self.0.path());
-        }
-    }
-}

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::testing::Temporary;
 use super::{FifoPair, PairState, Received, Sent};
 use crate::directory::Name;
+use crate::directory::testing::Scratch;
 use crate::error::Error;
 use crate::sys::clock::Deadline;
 use crate::sys::fifo;
@@ -25,7 +25,7 @@ fn name() -> Name {
 }
 
 /// Both ends, after their hellos.
-fn both(dir: &Temporary) -> (FifoPair, FifoPair) {
+fn both(dir: &Scratch) -> (FifoPair, FifoPair) {
     let mut creator = FifoPair::create(dir, &name()).unwrap();
     let mut opener = FifoPair::open(dir, &name()).unwrap();
     meet(&mut creator, &mut opener);
@@ -60,7 +60,7 @@ fn is_ready(pair: &FifoPair) -> bool {
 
 #[test]
 fn frames_of_every_length_arrive_whole_and_in_order() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut a, mut b) = both(&dir);
     assert_eq!(a.peer_pid(), Some(std::process::id()));
     for len in [0, 1, 23, 24, 100, 4000, FifoPair::MAX_FRAME] {
@@ -89,7 +89,7 @@ fn frames_of_every_length_arrive_whole_and_in_order() {
 
 #[test]
 fn a_frame_for_which_the_buffer_is_too_small_stays() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut a, mut b) = both(&dir);
     a.send_timeout(b"longer", SOON).unwrap();
     let error = b.try_recv(&mut [0; 5]).unwrap_err();
@@ -102,7 +102,7 @@ fn a_frame_for_which_the_buffer_is_too_small_stays() {
 
 #[test]
 fn a_full_pipe_says_so_and_the_descriptor_tells_of_room() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut a, mut b) = both(&dir);
     while try_recv(&mut a) != Received::Empty {}
     let frame = [7; 1000];
@@ -131,7 +131,7 @@ fn a_full_pipe_says_so_and_the_descriptor_tells_of_room() {
 
 #[test]
 fn a_receiver_waits_also_while_an_earlier_send_has_room_again() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut a, mut b) = both(&dir);
     while a.try_send(&[0; 4000]).unwrap() == Sent::Sent {}
     while try_recv(&mut b) != Received::Empty {}
@@ -146,7 +146,7 @@ fn a_receiver_waits_also_while_an_earlier_send_has_room_again() {
 
 #[test]
 fn a_death_is_told_once_after_the_last_words_and_a_successor_goes_on() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut a, mut b) = both(&dir);
     b.send_timeout(b"last words", SOON).unwrap();
     // Meant for the one that dies.
@@ -172,7 +172,7 @@ fn a_death_is_told_once_after_the_last_words_and_a_successor_goes_on() {
 
 #[test]
 fn a_successor_that_came_unseen_is_announced_before_its_first_frame() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut a, b) = both(&dir);
     drop(b);
     let mut b = FifoPair::open(&dir, &name()).unwrap();
@@ -189,7 +189,7 @@ fn a_successor_that_came_unseen_is_announced_before_its_first_frame() {
 
 #[test]
 fn the_creators_end_is_taken_over_and_only_when_it_is_free() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (a, mut b) = both(&dir);
     for error in [
         FifoPair::take_over(&dir, &name()).unwrap_err(),
@@ -215,7 +215,7 @@ fn the_creators_end_is_taken_over_and_only_when_it_is_free() {
 
 #[test]
 fn names_that_lead_elsewhere_are_not_removed() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let mut a = FifoPair::create(&dir, &name()).unwrap();
     let up = dir.path().join("pair.up");
     std::fs::remove_file(&up).unwrap();
@@ -231,7 +231,7 @@ fn names_that_lead_elsewhere_are_not_removed() {
 
 #[test]
 fn a_failed_create_leaves_nothing_and_a_squatted_name_is_an_error() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     std::fs::write(dir.path().join("pair.down"), b"").unwrap();
     let error = FifoPair::create(&dir, &name()).unwrap_err();
     assert!(error.to_string().contains("pair.down"), "{error}");
@@ -245,7 +245,7 @@ fn a_failed_create_leaves_nothing_and_a_squatted_name_is_an_error() {
 #[test]
 fn a_forked_child_has_no_end_and_its_copy_refuses() {
     alone!("a_forked_child_has_no_end_and_its_copy_refuses", || {
-        let dir = Temporary::new();
+        let dir = Scratch::new();
         let (mut a, mut b) = both(&dir);
         let mut copy = Some((a, b));
         let child = fork_for_test(false, || {
@@ -269,7 +269,7 @@ fn a_forked_child_has_no_end_and_its_copy_refuses() {
 fn a_send_to_the_dead_raises_no_signal() {
     alone!("a_send_to_the_dead_raises_no_signal", || {
         signal::test::let_sigpipe_kill();
-        let dir = Temporary::new();
+        let dir = Scratch::new();
         let (mut a, b) = both(&dir);
         drop(b);
         assert_eq!(a.try_send(b"x").unwrap(), Sent::PeerGone);
@@ -283,7 +283,7 @@ fn a_storm_of_signals_neither_lengthens_nor_shortens_a_receive() {
     alone!(
         "a_storm_of_signals_neither_lengthens_nor_shortens_a_receive",
         || {
-            let dir = Temporary::new();
+            let dir = Scratch::new();
             let (mut a, _b) = both(&dir);
             let wanted = Duration::from_millis(100);
             let (took, signals) = signal::test::in_a_storm_of_signals(|| {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::detector::Phase;
 use crate::directory::Name;
+use crate::directory::testing::Scratch;
 use crate::error::Error;
-use crate::fifo::testing::Temporary;
 use crate::sys::clock;
 use crate::sys::fork::{fork_for_test, wait_for_test};
 use crate::sys::testing::alone;
@@ -14,7 +14,7 @@ fn name() -> Name {
     Name::new("heart").unwrap()
 }
 
-fn both(dir: &Temporary) -> (Heartbeat, HeartbeatView) {
+fn both(dir: &Scratch) -> (Heartbeat, HeartbeatView) {
     let heart = Heartbeat::create(dir, &name()).unwrap();
     let view = HeartbeatView::open(dir, &name()).unwrap();
     (heart, view)
@@ -22,7 +22,7 @@ fn both(dir: &Temporary) -> (Heartbeat, HeartbeatView) {
 
 #[test]
 fn what_is_beaten_is_read_with_its_phase_progress_and_thread() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut heart, view) = both(&dir);
     let first = view.read().unwrap();
     assert_eq!(
@@ -53,7 +53,7 @@ fn what_is_beaten_is_read_with_its_phase_progress_and_thread() {
 
 #[test]
 fn a_beater_killed_in_the_middle_leaves_its_last_whole_beat() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut heart, view) = both(&dir);
     for progress in 0..4 {
         heart.set_progress(progress);
@@ -70,7 +70,7 @@ fn a_beater_killed_in_the_middle_leaves_its_last_whole_beat() {
 
 #[test]
 fn a_reader_never_sees_half_of_a_beat() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut heart, view) = both(&dir);
     let end = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -95,7 +95,7 @@ fn a_reader_never_sees_half_of_a_beat() {
 
 #[test]
 fn one_process_beats_at_a_time_and_the_name_of_a_dead_one_is_free() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (heart, view) = both(&dir);
     let refused = Heartbeat::create(&dir, &name()).unwrap_err();
     assert!(
@@ -113,7 +113,7 @@ fn a_forked_child_that_beats_by_accident_is_told_and_changes_nothing() {
     alone!(
         "a_forked_child_that_beats_by_accident_is_told_and_changes_nothing",
         || {
-            let dir = Temporary::new();
+            let dir = Scratch::new();
             let (mut heart, view) = both(&dir);
             let before = view.read().unwrap();
             for past_the_handlers in [false, true] {
@@ -132,7 +132,7 @@ fn a_forked_child_that_beats_by_accident_is_told_and_changes_nothing() {
 
 #[test]
 fn a_second_writer_is_noticed_and_the_beats_go_on() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut heart, view) = both(&dir);
     heart.page().line.count.store(77, Ordering::Relaxed);
     assert_eq!(heart.beat(), Beat::Disturbed);
@@ -142,7 +142,7 @@ fn a_second_writer_is_noticed_and_the_beats_go_on() {
 
 #[test]
 fn a_removed_name_is_seen_from_both_sides() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut heart, view) = both(&dir);
     assert!(!heart.is_orphaned().unwrap() && !view.is_unlinked().unwrap());
     std::fs::remove_file(dir.path().join("heart")).unwrap();
@@ -158,7 +158,7 @@ fn a_removed_name_is_seen_from_both_sides() {
 
 #[test]
 fn a_farewell_is_seen_after_the_name_is_gone() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (heart, view) = both(&dir);
     heart.farewell();
     assert!(view.is_unlinked().unwrap());
@@ -169,7 +169,7 @@ fn a_farewell_is_seen_after_the_name_is_gone() {
 
 #[test]
 fn what_is_no_heartbeat_is_replaced() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     std::fs::write(dir.path().join("heart"), [7; 4096]).unwrap();
     let (_heart, view) = both(&dir);
     assert_eq!(view.read().unwrap().sample.count, 1);
@@ -177,7 +177,7 @@ fn what_is_no_heartbeat_is_replaced() {
 
 #[test]
 fn any_bytes_give_a_reading_or_none() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (heart, view) = both(&dir);
     let page = heart.page();
     for word in [0, 1, 0xff, 1 << 32, u64::MAX - 1, u64::MAX] {
@@ -193,7 +193,7 @@ fn any_bytes_give_a_reading_or_none() {
 
 #[test]
 fn a_beat_costs_no_more_than_three_reads_of_the_clock() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut heart, _view) = both(&dir);
     let mut ratios: Vec<f64> = (0..51)
         .map(|_| {

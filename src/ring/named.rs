@@ -261,41 +261,16 @@ fn broken(segment: &SharedSegment<Raw>, why: Corrupt) -> Error {
     reason = "numbers are cut down on purpose"
 )]
 mod tests {
-    use std::path::PathBuf;
     use std::process::{Child, Command};
-    use std::sync::atomic::AtomicU32;
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::directory::testing::Scratch;
     use crate::ring::{PopError, PushError};
     use crate::sys::fork::{fork_for_test, wait_for_test};
     use crate::sys::testing::alone;
 
     const ROLE: &str = "OSPS_RING_ROLE";
-
-    /// A directory that goes with all that is in it.
-    struct Place(PathBuf, Directory);
-
-    impl Place {
-        fn new() -> Self {
-            static NUMBER: AtomicU32 = AtomicU32::new(0);
-            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let path =
-                std::env::temp_dir().join(format!("osps-ring-{}-{number}", std::process::id()));
-            let directory = Directory::create(&path).unwrap();
-            Place(path, directory)
-        }
-
-        fn is_empty(&self) -> bool {
-            std::fs::read_dir(&self.0).unwrap().next().is_none()
-        }
-    }
-
-    impl Drop for Place {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 
     fn name() -> Name {
         Name::new("ring").unwrap()
@@ -315,10 +290,10 @@ mod tests {
 
     #[test]
     fn two_mappings_of_a_named_ring_are_its_ends_and_the_name_goes() {
-        let place = Place::new();
-        let mut consumer = Consumer::create(&place.1, &name(), 1000).unwrap();
+        let place = Scratch::new();
+        let mut consumer = Consumer::create(&place, &name(), 1000).unwrap();
         assert_eq!(consumer.capacity(), 1024);
-        let taken = Consumer::open(&place.1, &name()).unwrap_err();
+        let taken = Consumer::open(&place, &name()).unwrap_err();
         assert!(
             matches!(
                 taken,
@@ -330,13 +305,13 @@ mod tests {
             "{taken}"
         );
         assert!(!place.is_empty());
-        let mut producer = Producer::open(&place.1, &name()).unwrap();
+        let mut producer = Producer::open(&place, &name()).unwrap();
         assert!(place.is_empty());
         producer.try_push(4, b"across").unwrap();
         let mut payload = Vec::new();
         assert_eq!(consumer.try_pop(&mut payload).unwrap().kind, 4);
         assert_eq!(payload, b"across");
-        let another = Producer::create(&place.1, &name(), 64).unwrap();
+        let another = Producer::create(&place, &name(), 64).unwrap();
         drop(consumer);
         assert!(producer.is_closed());
         assert!(!place.is_empty(), "the name is another ring's now");
@@ -346,8 +321,8 @@ mod tests {
 
     #[test]
     fn a_ring_that_was_broken_while_it_was_made_leaves_no_name() {
-        let place = Place::new();
-        let (memory, hold, _) = create(&place.1, &name(), 64, End::Producer).unwrap();
+        let place = Scratch::new();
+        let (memory, hold, _) = create(&place, &name(), 64, End::Producer).unwrap();
         memory.control().head.store(8, Ordering::Relaxed);
         assert!(Producer::new(memory, hold).is_err());
         assert!(place.is_empty());
@@ -358,8 +333,8 @@ mod tests {
         alone!(
             "a_forked_child_neither_closes_its_parents_ring_nor_removes_its_name",
             || {
-                let place = Place::new();
-                let mut made = Some(Producer::create(&place.1, &name(), 64).unwrap());
+                let place = Scratch::new();
+                let mut made = Some(Producer::create(&place, &name(), 64).unwrap());
                 for past_the_handlers in [false, true] {
                     let pid = fork_for_test(past_the_handlers, || {
                         drop(made.take());
@@ -368,7 +343,7 @@ mod tests {
                     assert_eq!(wait_for_test(pid), 0);
                 }
                 assert!(!place.is_empty());
-                let consumer = Consumer::open(&place.1, &name()).unwrap();
+                let consumer = Consumer::open(&place, &name()).unwrap();
                 assert!(!consumer.is_closed());
                 drop(made);
                 assert!(consumer.is_closed());
@@ -378,17 +353,17 @@ mod tests {
 
     #[test]
     fn a_ring_whose_maker_is_gone_cannot_be_opened() {
-        let place = Place::new();
-        let producer = Producer::create(&place.1, &name(), 64).unwrap();
+        let place = Scratch::new();
+        let producer = Producer::create(&place, &name(), 64).unwrap();
         let Err(Error::Os {
             doing: "create", ..
-        }) = Producer::create(&place.1, &name(), 64)
+        }) = Producer::create(&place, &name(), 64)
         else {
             panic!("the name is taken");
         };
         drop(producer);
         assert!(matches!(
-            Consumer::open(&place.1, &name()),
+            Consumer::open(&place, &name()),
             Err(Error::Os { .. })
         ));
         assert!(place.is_empty());
@@ -396,17 +371,15 @@ mod tests {
 
     #[test]
     fn what_is_no_ring_is_refused() {
-        let place = Place::new();
-        SegmentOptions::bytes(4096)
-            .create(&place.1, &name())
-            .unwrap();
-        let refused = Consumer::open(&place.1, &name()).unwrap_err();
+        let place = Scratch::new();
+        SegmentOptions::bytes(4096).create(&place, &name()).unwrap();
+        let refused = Consumer::open(&place, &name()).unwrap_err();
         assert!(matches!(refused, Error::BadSegment { .. }), "{refused}");
-        SharedSegment::unlink(&place.1, &name()).unwrap();
+        SharedSegment::unlink(&place, &name()).unwrap();
         SegmentOptions::raw(FINGERPRINT, CONTROL_LEN + 72)
-            .create(&place.1, &name())
+            .create(&place, &name())
             .unwrap();
-        let refused = Consumer::open(&place.1, &name()).unwrap_err();
+        let refused = Consumer::open(&place, &name()).unwrap_err();
         assert!(
             matches!(
                 refused,
@@ -430,7 +403,7 @@ mod tests {
         }
     }
 
-    fn other(role: &str, place: &Place) -> Other {
+    fn other(role: &str, place: &Scratch) -> Other {
         let child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
@@ -438,7 +411,7 @@ mod tests {
                 "--nocapture",
             ])
             .env(ROLE, role)
-            .env("OSPS_RING_PLACE", &place.0)
+            .env("OSPS_RING_PLACE", place.path())
             .stdout(std::process::Stdio::null())
             .spawn()
             .unwrap();
@@ -473,8 +446,8 @@ mod tests {
 
     #[test]
     fn records_cross_between_processes_and_the_end_is_told() {
-        let place = Place::new();
-        let mut consumer = Consumer::create(&place.1, &name(), 4096).unwrap();
+        let place = Scratch::new();
+        let mut consumer = Consumer::create(&place, &name(), 4096).unwrap();
         let _other = other("orderly", &place);
         let mut payload = Vec::new();
         for number in 0..RECORDS {
@@ -494,8 +467,8 @@ mod tests {
 
     #[test]
     fn a_producer_that_is_killed_leaves_whole_records_only() {
-        let place = Place::new();
-        let mut consumer = Consumer::create(&place.1, &name(), 4096).unwrap();
+        let place = Scratch::new();
+        let mut consumer = Consumer::create(&place, &name(), 4096).unwrap();
         let other = other("killed", &place);
         let mut payload = Vec::new();
         for number in 0..RECORDS {

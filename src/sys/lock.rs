@@ -166,52 +166,53 @@ fn flock(fd: impl AsFd, operation: FlockOperation) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::sys::fork::{fork_for_test, wait_for_test};
-    use crate::sys::testing::alone;
+    use crate::sys::testing::{Scratch, alone};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
-    struct Scratch(std::path::PathBuf, OwnedFd);
+    /// A directory with a lock file.
+    struct Locks(Scratch);
 
-    impl Scratch {
-        fn new() -> Scratch {
-            let name = file::random_name().unwrap();
-            let path = std::env::temp_dir().join(format!("osps-lock-{}", name.to_str().unwrap()));
-            let fd = file::create_directory_path(&path).unwrap();
-            drop(file::create_file_at(&fd, "lock").unwrap());
-            Scratch(path, fd)
+    impl Locks {
+        fn new() -> Locks {
+            let scratch = Scratch::new();
+            drop(file::create_file_at(scratch.fd(), "lock").unwrap());
+            Locks(scratch)
         }
 
         fn open(&self) -> Result<OwnedFd> {
-            file::open_file_at(&self.1, "lock")
+            file::open_file_at(self.0.fd(), "lock")
+        }
+
+        fn look(&self) -> OwnedFd {
+            file::open_file_read_only_at(self.0.fd(), "lock").unwrap()
         }
 
         fn take(&self) -> Option<OfdLock> {
             OfdLock::try_open(|| self.open()).unwrap()
         }
-    }
 
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
+        fn reopen(&self) -> Result<OwnedFd> {
+            file::reopen_directory(self.0.fd())
         }
     }
 
     #[test]
     fn a_lock_has_one_holder_and_a_look_takes_nothing() {
-        let scratch = Scratch::new();
-        let look = file::open_file_read_only_at(&scratch.1, "lock").unwrap();
+        let locks = Locks::new();
+        let look = locks.look();
         assert!(!is_held(&look).unwrap());
-        let lock = scratch.take().unwrap();
+        let lock = locks.take().unwrap();
         assert!(is_held(&look).unwrap());
-        assert!(scratch.take().is_none());
-        drop(scratch.open().unwrap());
+        assert!(locks.take().is_none());
+        drop(locks.open().unwrap());
         assert!(
             is_held(&look).unwrap(),
             "closing another descriptor dropped the lock"
         );
         drop(lock);
         assert!(!is_held(&look).unwrap());
-        assert!(scratch.take().is_some());
+        assert!(locks.take().is_some());
     }
 
     #[test]
@@ -219,11 +220,11 @@ mod tests {
         alone!(
             "a_forked_child_neither_keeps_nor_drops_its_parents_lock",
             || {
-                let scratch = Scratch::new();
-                let look = file::open_file_read_only_at(&scratch.1, "lock").unwrap();
+                let locks = Locks::new();
+                let look = locks.look();
                 for past_the_handlers in [false, true] {
                     for drops_its_copy in [false, true] {
-                        let mut lock = scratch.take();
+                        let mut lock = locks.take();
                         assert!(lock.is_some());
                         let (here, there) = UnixStream::pair().unwrap();
                         let pid = fork_for_test(past_the_handlers, || {
@@ -250,10 +251,10 @@ mod tests {
 
     #[test]
     fn a_lock_that_moves_to_another_descriptor_stays_held() {
-        let scratch = Scratch::new();
-        let look = file::open_file_read_only_at(&scratch.1, "lock").unwrap();
-        let mut lock = scratch.take().unwrap();
-        let other = file::reopen_directory(&scratch.1).unwrap();
+        let locks = Locks::new();
+        let look = locks.look();
+        let mut lock = locks.take().unwrap();
+        let other = locks.reopen().unwrap();
         lock.keep_above(&other).unwrap();
         assert!(lock.as_fd().as_raw_fd() > other.as_raw_fd());
         assert!(is_held(&look).unwrap());
@@ -266,8 +267,8 @@ mod tests {
 
     #[test]
     fn flock_knows_shared_and_exclusive() {
-        let scratch = Scratch::new();
-        let [a, b] = [(); 2].map(|()| Flock::open(|| file::reopen_directory(&scratch.1)).unwrap());
+        let locks = Locks::new();
+        let [a, b] = [(); 2].map(|()| Flock::open(|| locks.reopen()).unwrap());
         assert!(a.try_shared().unwrap() && b.try_shared().unwrap());
         assert!(!a.try_exclusive().unwrap());
         // As a child has it that has not yet come to its `exec`.

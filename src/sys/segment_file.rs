@@ -158,33 +158,13 @@ pub(crate) fn available_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
-
-    struct Scratch(PathBuf, OwnedFd);
-
-    impl Scratch {
-        fn new(name: &str) -> Scratch {
-            let path = std::env::temp_dir().join(format!("osps-{name}-{}", std::process::id()));
-            let fd = file::create_directory_path(&path).unwrap();
-            Scratch(path, fd)
-        }
-
-        fn count(&self) -> usize {
-            std::fs::read_dir(&self.0).unwrap().count()
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::sys::testing::Scratch;
 
     #[test]
     fn a_new_file_has_no_name_until_it_is_published_and_takes_no_name_that_is_taken() {
-        let dir = Scratch::new("unpublished");
-        let first = Unpublished::create(dir.1.as_fd()).unwrap();
-        let second = Unpublished::create(dir.1.as_fd()).unwrap();
+        let dir = Scratch::new();
+        let first = Unpublished::create(dir.fd().as_fd()).unwrap();
+        let second = Unpublished::create(dir.fd().as_fd()).unwrap();
         assert!(first.temporary.is_some() || dir.count() == 0);
         first.publish(c"name").unwrap();
         assert_eq!(second.publish(c"name"), Err(Errno::EXIST));
@@ -193,16 +173,16 @@ mod tests {
 
     #[test]
     fn where_files_need_a_name_a_temporary_one_is_replaced_or_removed() {
-        let dir = Scratch::new("temporary");
-        let first = Unpublished::under_a_temporary_name(dir.1.as_fd()).unwrap();
-        let second = Unpublished::under_a_temporary_name(dir.1.as_fd()).unwrap();
-        let third = Unpublished::under_a_temporary_name(dir.1.as_fd()).unwrap();
+        let dir = Scratch::new();
+        let first = Unpublished::under_a_temporary_name(dir.fd().as_fd()).unwrap();
+        let second = Unpublished::under_a_temporary_name(dir.fd().as_fd()).unwrap();
+        let third = Unpublished::under_a_temporary_name(dir.fd().as_fd()).unwrap();
         assert_eq!(dir.count(), 3);
         drop(third);
         first.publish(c"name").unwrap();
         assert_eq!(second.publish(c"name"), Err(Errno::EXIST));
         assert_eq!(dir.count(), 1);
-        assert!(file::status_at(&dir.1, c"name").is_ok());
+        assert!(file::status_at(dir.fd(), c"name").is_ok());
     }
 
     #[test]

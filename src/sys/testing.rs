@@ -27,13 +27,18 @@ pub(crate) fn role() -> Option<String> {
 
 /// Runs `body` in a process of its own, which is this test in this binary executed again.
 pub(crate) fn run_alone(test: &str, body: impl FnOnce()) {
-    if role().is_some() {
-        return body();
+    match role() {
+        Some(_) => body(),
+        None => run_in_role(test, "alone"),
     }
-    let output = reexecute(test, "alone").output().unwrap();
+}
+
+/// Executes one test of this binary again in a role, and waits until it has passed.
+pub(crate) fn run_in_role(test: &str, role: &str) {
+    let output = reexecute(test, role).output().unwrap();
     assert!(
         output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 passed"),
-        "{test}: {}\n{}\n{}",
+        "{test} as {role}: {}\n{}\n{}",
         output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
@@ -93,11 +98,6 @@ impl Scratch {
     /// How many names are in it.
     pub(crate) fn count(&self) -> usize {
         file::names_in(&self.fd).unwrap().len()
-    }
-
-    /// The checked directory.
-    pub(crate) fn open(&self) -> crate::Directory {
-        crate::Directory::open(&self.path).unwrap()
     }
 }
 

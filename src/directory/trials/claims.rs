@@ -297,7 +297,7 @@ fn a_directory_that_others_remove_at_every_moment_is_made_again() {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                let _ = file::remove_directory_at(&runtime.0, ".tmp");
+                let _ = file::remove_directory_at(&*runtime, ".tmp");
                 let _ = file::remove_directory_path(runtime.path());
             }
         });

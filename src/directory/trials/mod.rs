@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::directory::service::{DOOR, Origin, RetiredService, ServiceDir};
+use crate::directory::testing::Scratch;
 use crate::directory::view::ServiceView;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
@@ -43,13 +44,11 @@ fn claim(runtime: &Directory, service: &str) -> Result<ServiceDir> {
 }
 
 /// A runtime directory that goes with the test.
-struct Runtime(Directory);
+struct Runtime(Scratch);
 
 impl Runtime {
     fn new() -> Runtime {
-        let random = file::random_name().unwrap();
-        let path = format!("/dev/shm/osps-test-{}", random.to_str().unwrap());
-        Runtime(Directory::create(path).unwrap())
+        Runtime(Scratch::new())
     }
 
     /// What stands in it, below it too.
@@ -79,12 +78,6 @@ impl Deref for Runtime {
 
     fn deref(&self) -> &Directory {
         &self.0
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(self.path());
     }
 }
 

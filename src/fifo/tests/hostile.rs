@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{both, is_ready, name, recv, try_recv};
+use crate::directory::testing::Scratch;
 use crate::error::Error;
 use crate::fifo::frame::{HEADER_LEN, HELLO_LEN, Header, Kind};
-use crate::fifo::testing::Temporary;
 use crate::fifo::{FifoPair, PairState, Received, Sent};
 use crate::sys::fifo;
 use crate::sys::fork::Registered;
@@ -18,7 +18,7 @@ struct Raw {
 }
 
 impl Raw {
-    fn open(dir: &Temporary, generation: u64) -> Raw {
+    fn open(dir: &Scratch, generation: u64) -> Raw {
         Raw {
             read_end: fifo::open_read_end(&**dir, "pair.down").unwrap(),
             write_end: fifo::open_write_end(&**dir, "pair.up").unwrap().unwrap(),
@@ -66,7 +66,7 @@ impl Raw {
 
 #[test]
 fn garbage_is_a_typed_error_and_the_pair_starts_over() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let mut pair = FifoPair::create(&dir, &name()).unwrap();
     let raw = Raw::open(&dir, 5);
     let old = raw.greet(&mut pair);
@@ -121,7 +121,7 @@ fn garbage_is_a_typed_error_and_the_pair_starts_over() {
 
 #[test]
 fn random_bytes_never_hold_a_receiver_beyond_its_deadline() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let mut pair = FifoPair::create(&dir, &name()).unwrap();
     let raw = Raw::open(&dir, 5);
     let generation = raw.greet(&mut pair);
@@ -155,7 +155,7 @@ fn random_bytes_never_hold_a_receiver_beyond_its_deadline() {
 
 #[test]
 fn a_flood_of_stale_frames_ends_neither_try_nor_deadline_late() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let mut pair = FifoPair::create(&dir, &name()).unwrap();
     let raw = Raw::open(&dir, 5);
     raw.greet(&mut pair);
@@ -189,7 +189,7 @@ fn a_flood_of_stale_frames_ends_neither_try_nor_deadline_late() {
 
 #[test]
 fn a_hello_that_found_no_room_is_said_once_there_is_some() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let (mut a, b) = both(&dir);
     // Whole pages: into the rest of one, a hello would fit.
     while a.try_send(&[0; FifoPair::MAX_FRAME]).unwrap() == Sent::Sent {}

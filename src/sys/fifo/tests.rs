@@ -1,45 +1,22 @@
 use std::fs as stdfs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{Epoll, Events, Interest, Ready, wait_one};
-
-/// A directory that goes away with its contents.
-struct Temporary {
-    path: PathBuf,
-    fd: OwnedFd,
-}
-
-impl Temporary {
-    fn new() -> Temporary {
-        let name = file::random_name().unwrap().into_string().unwrap();
-        let path = std::env::temp_dir().join(format!("osps-ipc-test-{name}"));
-        let fd = file::create_directory_path(&path).unwrap();
-        Temporary { path, fd }
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = stdfs::remove_dir_all(&self.path);
-    }
-}
+use crate::sys::testing::{Scratch, role, run_in_role};
 
 #[test]
 fn a_fifo_is_made_once_with_mode_0600_and_opened_without_waiting() {
-    let dir = Temporary::new();
-    make_fifo(&dir.fd, "f").unwrap();
-    assert_eq!(make_fifo(&dir.fd, "f"), Err(Errno::EXIST));
+    let dir = Scratch::new();
+    make_fifo(dir.fd(), "f").unwrap();
+    assert_eq!(make_fifo(dir.fd(), "f"), Err(Errno::EXIST));
     let start = Instant::now();
-    assert!(matches!(open_write_end(&dir.fd, "f"), Ok(None)));
-    let read_end = open_read_end(&dir.fd, "f").unwrap();
-    let write_end = open_write_end(&dir.fd, "f").unwrap().unwrap();
+    assert!(matches!(open_write_end(dir.fd(), "f"), Ok(None)));
+    let read_end = open_read_end(dir.fd(), "f").unwrap();
+    let write_end = open_write_end(dir.fd(), "f").unwrap().unwrap();
     assert!(start.elapsed() < Duration::from_secs(5));
     assert_eq!(write_nosignal(&write_end, b"abc"), Ok(3));
     let mut buffer = [0; 8];
@@ -48,41 +25,45 @@ fn a_fifo_is_made_once_with_mode_0600_and_opened_without_waiting() {
     drop(write_end);
     assert_eq!(read(&read_end, &mut buffer), Err(Errno::AGAIN));
     assert!(matches!(
-        open_read_end(&dir.fd, "none"),
+        open_read_end(dir.fd(), "none"),
         Err(Refusal::Os(Errno::NOENT))
     ));
 }
 
 #[test]
 fn what_stands_in_a_fifos_place_is_refused_and_named() {
-    let dir = Temporary::new();
+    let dir = Scratch::new();
     let refused = |name: &str| {
-        let reading = open_read_end(&dir.fd, name).unwrap_err();
-        let writing = open_write_end(&dir.fd, name).unwrap_err();
+        let reading = open_read_end(dir.fd(), name).unwrap_err();
+        let writing = open_write_end(dir.fd(), name).unwrap_err();
         (reading, writing)
     };
-    make_fifo(&dir.fd, "f").unwrap();
-    symlink("f", dir.path.join("link")).unwrap();
+    make_fifo(dir.fd(), "f").unwrap();
+    symlink("f", dir.path().join("link")).unwrap();
     assert_eq!(refused("link"), (Refusal::Link, Refusal::Link));
-    stdfs::write(dir.path.join("regular"), b"data").unwrap();
+    stdfs::write(dir.path().join("regular"), b"data").unwrap();
     assert_eq!(refused("regular"), (Refusal::Kind, Refusal::Kind));
-    assert_eq!(stdfs::read(dir.path.join("regular")).unwrap(), b"data");
-    stdfs::create_dir(dir.path.join("directory")).unwrap();
+    assert_eq!(stdfs::read(dir.path().join("regular")).unwrap(), b"data");
+    stdfs::create_dir(dir.path().join("directory")).unwrap();
     assert_eq!(refused("directory"), (Refusal::Kind, Refusal::Kind));
-    let _listener = UnixListener::bind(dir.path.join("socket")).unwrap();
+    let _listener = UnixListener::bind(dir.path().join("socket")).unwrap();
     assert_eq!(refused("socket").1, Refusal::Kind);
-    make_fifo(&dir.fd, "open").unwrap();
-    stdfs::set_permissions(dir.path.join("open"), stdfs::Permissions::from_mode(0o622)).unwrap();
+    make_fifo(dir.fd(), "open").unwrap();
+    stdfs::set_permissions(
+        dir.path().join("open"),
+        stdfs::Permissions::from_mode(0o622),
+    )
+    .unwrap();
     assert_eq!(
         refused("open"),
         (Refusal::Mode(0o622), Refusal::Mode(0o622))
     );
-    stdfs::hard_link(dir.path.join("f"), dir.path.join("second")).unwrap();
+    stdfs::hard_link(dir.path().join("f"), dir.path().join("second")).unwrap();
     assert_eq!(refused("f"), (Refusal::Links(2), Refusal::Links(2)));
     let uid = file::effective_uid();
-    let status = file::status_at(&dir.fd, "open").unwrap();
+    let status = file::status_at(dir.fd(), "open").unwrap();
     assert_eq!(check(&status, uid + 1), Err(Refusal::Owner(uid)));
-    let error = Refusal::Mode(0o622).into_error(&dir.path.join("open"));
+    let error = Refusal::Mode(0o622).into_error(&dir.path().join("open"));
     let message = error.to_string();
     assert!(
         message.contains("/open") && message.contains("0622"),
@@ -92,16 +73,16 @@ fn what_stands_in_a_fifos_place_is_refused_and_named() {
 
 #[test]
 fn a_dead_reader_is_an_error_and_the_same_end_heals_with_a_new_reader() {
-    let dir = Temporary::new();
-    make_fifo(&dir.fd, "f").unwrap();
-    let first = open_read_end(&dir.fd, "f").unwrap();
-    let write_end = open_write_end(&dir.fd, "f").unwrap().unwrap();
+    let dir = Scratch::new();
+    make_fifo(dir.fd(), "f").unwrap();
+    let first = open_read_end(dir.fd(), "f").unwrap();
+    let write_end = open_write_end(dir.fd(), "f").unwrap().unwrap();
     assert_eq!(write_nosignal(&write_end, b"x"), Ok(1));
     drop(first);
     assert_eq!(write_nosignal(&write_end, b"x"), Err(Errno::PIPE));
     let shown = wait_one(&write_end, Interest::ROOM, Deadline::never()).unwrap();
     assert!(shown.is_some_and(Ready::is_dead));
-    let _second = open_read_end(&dir.fd, "f").unwrap();
+    let _second = open_read_end(dir.fd(), "f").unwrap();
     assert_eq!(write_nosignal(&write_end, b"x"), Ok(1));
     let shown = wait_one(&write_end, Interest::DEATH, Deadline::passed());
     assert_eq!(shown, Ok(None));
@@ -109,10 +90,10 @@ fn a_dead_reader_is_an_error_and_the_same_end_heals_with_a_new_reader() {
 
 #[test]
 fn a_fifo_is_locked_by_one_open_file_at_a_time() {
-    let dir = Temporary::new();
-    make_fifo(&dir.fd, "f").unwrap();
-    let first = open_read_end(&dir.fd, "f").unwrap();
-    let second = open_read_end(&dir.fd, "f").unwrap();
+    let dir = Scratch::new();
+    make_fifo(dir.fd(), "f").unwrap();
+    let first = open_read_end(dir.fd(), "f").unwrap();
+    let second = open_read_end(dir.fd(), "f").unwrap();
     assert_eq!(try_lock(&first), Ok(true));
     assert_eq!(try_lock(&second), Ok(false));
     drop(first);
@@ -123,13 +104,13 @@ fn a_fifo_is_locked_by_one_open_file_at_a_time() {
 fn frames_of_eight_writers_stay_whole() {
     const WRITERS: u8 = 8;
     const FRAMES: u32 = 2_500;
-    let dir = Temporary::new();
-    make_fifo(&dir.fd, "f").unwrap();
-    let read_end = open_read_end(&dir.fd, "f").unwrap();
+    let dir = Scratch::new();
+    make_fifo(dir.fd(), "f").unwrap();
+    let read_end = open_read_end(dir.fd(), "f").unwrap();
     let mut next = [0_u32; WRITERS as usize];
     std::thread::scope(|scope| {
         for writer in 0..WRITERS {
-            let write_end = open_write_end(&dir.fd, "f").unwrap().unwrap();
+            let write_end = open_write_end(dir.fd(), "f").unwrap().unwrap();
             scope.spawn(move || {
                 let deadline = Deadline::after(Duration::from_secs(60));
                 for number in 0..FRAMES {
@@ -176,37 +157,21 @@ fn frame_len(writer: u8, number: u32) -> usize {
     5 + (number as usize * 613 + usize::from(writer) * 977) % (PIPE_BUF - 4)
 }
 
-/// Runs one test of this binary in a process of its own, with a role.
-fn run_alone(test: &str, role: &str) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env("OSPS_IPC_TEST_ROLE", role)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}: {text}", output.status);
-    assert!(text.contains("1 passed"), "{text}");
-}
-
-fn role() -> Option<String> {
-    std::env::var("OSPS_IPC_TEST_ROLE").ok()
-}
-
 #[test]
 fn a_process_that_sigpipe_would_kill_survives_a_write_to_a_dead_reader() {
     const NAME: &str =
         "sys::fifo::tests::a_process_that_sigpipe_would_kill_survives_a_write_to_a_dead_reader";
     let Some(role) = role() else {
         for role in ["flag", "mask", "any"] {
-            run_alone(NAME, role);
+            run_in_role(NAME, role);
         }
         return;
     };
     signal::test::let_sigpipe_kill();
-    let dir = Temporary::new();
-    make_fifo(&dir.fd, "f").unwrap();
-    let read_end = open_read_end(&dir.fd, "f").unwrap();
-    let write_end = open_write_end(&dir.fd, "f").unwrap().unwrap();
+    let dir = Scratch::new();
+    make_fifo(dir.fd(), "f").unwrap();
+    let read_end = open_read_end(dir.fd(), "f").unwrap();
+    let write_end = open_write_end(dir.fd(), "f").unwrap().unwrap();
     drop(read_end);
     for _ in 0..3 {
         let result = match role.as_str() {
@@ -228,11 +193,11 @@ fn a_process_that_sigpipe_would_kill_survives_a_write_to_a_dead_reader() {
 fn a_storm_of_signals_changes_no_wait() {
     const NAME: &str = "sys::fifo::tests::a_storm_of_signals_changes_no_wait";
     if role().is_none() {
-        return run_alone(NAME, "storm");
+        return run_in_role(NAME, "storm");
     }
-    let dir = Temporary::new();
-    make_fifo(&dir.fd, "f").unwrap();
-    let read_end = open_read_end(&dir.fd, "f").unwrap();
+    let dir = Scratch::new();
+    make_fifo(dir.fd(), "f").unwrap();
+    let read_end = open_read_end(dir.fd(), "f").unwrap();
     let epoll = Epoll::new().unwrap();
     let mut events = Events::new();
     let wanted = Duration::from_millis(60);
