@@ -195,16 +195,16 @@ impl ServiceDir {
         unless_missing(self.new.open_at(session.text()))
     }
 
-    /// Moves a session that waits into a free slot; `None` if its client has withdrawn it.
+    /// Moves a session that waits into a free slot; `false` if its client has withdrawn it.
     ///
     /// # Errors
     /// [`Error::Os`] with `EEXIST` if the slot is not free.
-    pub(crate) fn take_up(&self, session: &NewSession, slot: u32) -> Result<Option<Directory>> {
+    pub(crate) fn take_up(&self, session: &NewSession, slot: u32) -> Result<bool> {
         let name = slot.to_string();
         let moved = file::rename_at(&self.new, &*session.0, &self.slots, &*name);
         match moved {
-            Ok(()) => self.open_slot(slot),
-            Err(Errno::NOENT) => Ok(None),
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(Error::os("move a session to", self.slots.path().join(name))(errno)),
         }
     }

@@ -1,99 +1,121 @@
 //! How sessions go: good-byes, deaths, the end of the server.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::board::State;
 use super::event::{End, Event};
-use super::seat::Took;
+use super::pause::Pause;
 use super::sessions::tell;
 use super::{Doubt, Server};
-use crate::error::Result;
+use crate::session::Broken;
 use crate::session::layout::Status;
 use crate::sys::clock::Deadline;
 
-/// How long a doubtful client is left alone before the second look; doubled at each look up to the longest.
-const FIRST_DOUBT: Duration = Duration::from_millis(1);
-const LONGEST_DOUBT: Duration = Duration::from_millis(250);
+/// How long the lock of a client whose bell is dead may outlast it. The kernel frees the two one after the other: beyond
+/// this, a child has inherited the lock, or the client has closed its bell, which it must not.
+const GRACE: Duration = Duration::from_millis(250);
 
 impl Server {
     /// Ends a session: tells the client, removes its directory, frees its slot.
-    pub(super) fn end(&mut self, slot: u32, end: End, status: Status) -> Result<()> {
+    pub(super) fn end(&mut self, slot: u32, end: End, status: Status) {
         let Some(seated) = self.seats.get_mut(slot as usize).and_then(Option::take) else {
-            return Ok(());
+            return;
         };
-        seated.seat.end(status);
+        // By hand: a child made by a raw clone may keep the descriptors open, and they would go on ringing.
+        let _ = self.epoll.remove(&seated.up);
+        seated.seat.end(status, &self.epoll);
         if matches!(end, End::Corrupt(_)) {
             self.board.count(|page| &page.corrupt);
         }
         self.board.set_sessions(self.sessions());
+        if self.hot.front() == Some(&slot) {
+            self.turn = 0;
+        }
         self.hot.retain(|hot| *hot != slot);
         self.ready
             .push_back(Event::Disconnected(seated.seat.peer(), end));
         drop(seated);
-        self.vacate(slot)
+        self.vacate(slot);
+    }
+
+    /// Ends the session of a client that broke the protocol.
+    pub(super) fn end_broken(&mut self, slot: u32, broken: &Broken) {
+        let code = broken.code();
+        self.end(
+            slot,
+            End::Corrupt(broken.to_string()),
+            Status::Corrupt { code },
+        );
     }
 
     /// The reader of a client's bell is gone: it is dead, or dying. The lock decides.
     pub(super) fn doubt(&mut self, slot: u32, version: u32) {
-        let again = Deadline::passed();
-        self.doubtful.push(Doubt {
-            slot,
-            version,
-            pause: FIRST_DOUBT,
-            again,
-        });
+        // One that opens and closes its end in turns is one doubt.
+        let is_known = |doubt: &Doubt| (doubt.slot, doubt.version) == (slot, version);
+        if !self.doubtful.iter().any(is_known) {
+            self.doubtful.push(Doubt {
+                slot,
+                version,
+                pause: Pause::new(),
+                again: Deadline::passed(),
+            });
+        }
     }
 
     /// Looks again at the clients whose bell broke while their lock was held.
-    pub(super) fn settle_doubts(&mut self) -> Result<()> {
-        for doubt in std::mem::take(&mut self.doubtful) {
-            let Some(seated) = self
-                .seated(doubt.slot)
-                .filter(|seated| seated.version == doubt.version)
-            else {
-                continue;
-            };
+    pub(super) fn settle_doubts(&mut self) {
+        for mut doubt in std::mem::take(&mut self.doubtful) {
             if !doubt.again.has_passed() {
                 self.doubtful.push(doubt);
-                continue;
-            }
-            let left = seated.seat.has_left();
-            if self.place.is_owner_alive(doubt.slot)? {
-                let pause = (doubt.pause * 2).min(LONGEST_DOUBT);
-                self.doubtful.push(Doubt {
-                    pause,
-                    again: Deadline::after(doubt.pause),
-                    ..doubt
-                });
-            } else {
-                // What it had asked is dropped; what it told before its end is not.
-                self.last_words(doubt.slot);
-                let end = if left { End::Left } else { End::Died };
-                self.end(doubt.slot, end, Status::Closed)?;
+            } else if self.is_still_in_doubt(&doubt) {
+                doubt.again = doubt.pause.next();
+                self.doubtful.push(doubt);
             }
         }
-        Ok(())
     }
 
-    /// When the next doubtful client is to be looked at.
-    pub(super) fn next_doubt(&self) -> Deadline {
-        self.doubtful
-            .iter()
-            .fold(Deadline::never(), |first, doubt| first.min(doubt.again))
+    /// Ends the session of a client that is dead.
+    fn is_still_in_doubt(&mut self, doubt: &Doubt) -> bool {
+        let slot = doubt.slot;
+        let Some(seated) = self
+            .seated(slot)
+            .filter(|seated| seated.version == doubt.version)
+        else {
+            return false;
+        };
+        if !seated.seat.is_deaf() {
+            // Opened anew.
+            return false;
+        }
+        let left = seated.seat.has_left();
+        let identity = seated.seat.peer().identity;
+        let held = self.place.is_owner_alive(slot);
+        if left || matches!(held, Ok(false)) {
+            // What it had asked is dropped; what it told before its end is not.
+            self.last_words(slot);
+            let end = if left { End::Left } else { End::Died };
+            self.end(slot, end, Status::Closed);
+        } else if doubt.pause.passed() < GRACE {
+            return true;
+        } else if identity.is_some_and(|identity| identity.is_dead()) {
+            self.last_words(slot);
+            self.end(slot, End::Died, Status::Closed);
+        } else {
+            match held {
+                // What this process lacks is no client's fault.
+                Err(error) if error.is_shortage() => return true,
+                Err(error) => self.end_broken(slot, &Broken::Lock(error)),
+                Ok(_) => self.end_broken(slot, &Broken::Deaf),
+            }
+        }
+        false
     }
 
     /// What a client told before its end, when there will be no more of it. What it asked is dropped.
     fn last_words(&mut self, slot: u32) {
-        let Some(seat) = self.seated(slot).map(|seated| Arc::clone(&seated.seat)) else {
-            return;
-        };
-        loop {
-            match seat.take() {
-                Ok(Took::Notify(notification)) => self.ready.push_back(Event::Notify(notification)),
-                Ok(Took::Request(_) | Took::Question(_) | Took::Skipped) => {}
-                Ok(Took::Nothing | Took::Blocked) | Err(_) => return,
-            }
+        if let Some(seated) = self.seats.get(slot as usize).and_then(Option::as_ref) {
+            let words = seated.seat.last_words();
+            self.ready.extend(words.into_iter().map(Event::Notify));
         }
     }
 
@@ -101,7 +123,7 @@ impl Server {
     pub(super) fn close(&mut self) {
         self.board.set_state(State::Ended);
         for seated in self.seats.iter_mut().filter_map(Option::take) {
-            seated.seat.end(Status::Closed);
+            seated.seat.end(Status::Closed, &self.epoll);
         }
         self.farewell();
         // There is nobody to report an error to; what is left then, a successor removes.
@@ -114,5 +136,13 @@ impl Server {
             }
         }
         let _ = retired.delete();
+    }
+
+    /// Leaves everything as a crash would: sessions, requests and names are for a successor, and no thread of this
+    /// process answers any more.
+    pub(super) fn abandon(&mut self) {
+        for seated in self.seats.iter_mut().filter_map(Option::take) {
+            seated.seat.abandon();
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::incoming::{Incoming, Question};
+use crate::error::Error;
 use crate::request::RequestKind;
 use crate::session::Payload;
 use crate::sys::process::Identity;
@@ -60,6 +61,9 @@ pub enum End {
 pub enum Event {
     /// A client has connected.
     Connected(Peer),
+    /// What was found among the new sessions, or in a slot, was no session that can be served, and was removed; the
+    /// error says what was wrong with it.
+    Refused(Error),
     /// A session has ended. Requests of it that are still being handled need no answer.
     Disconnected(Peer, End),
     /// A request that wants an answer.

@@ -1,14 +1,20 @@
 //! One process that serves under a name: its sessions, and the loop that turns them into events.
 
+mod alarm;
 mod board;
 mod departures;
+mod door;
 mod event;
 mod incoming;
 mod options;
+mod pause;
 mod pulse;
 mod seat;
 mod sessions;
 mod turns;
+
+#[cfg(test)]
+mod forks;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,6 +26,7 @@ pub use incoming::{Incoming, Question, Token};
 pub use options::ServerOptions;
 
 use self::board::{Board, State};
+use self::pause::Pause;
 use self::pulse::Pulse;
 use self::seat::Seat;
 use self::turns::Source;
@@ -32,6 +39,7 @@ use crate::session::{Pollable, Wait};
 use crate::sys::clock::Deadline;
 use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
+use crate::sys::timer::Timer;
 
 /// Looks at the hot sessions between two looks for bells of the cold ones.
 const LOOKS_A_COLLECT: u32 = 32;
@@ -70,11 +78,18 @@ pub struct Server {
     looks: u32,
     /// Slots whose client's bell broke while its lock was held: to be looked at again.
     doubtful: Vec<Doubt>,
+    /// When to look at the door again, as something was lacking to let a session in.
+    knocks: Option<Deadline>,
+    shortage: Pause,
+    /// Tells who polls the server from outside of the next look that no bell tells of. Made when it is first needed.
+    alarm: Option<Timer>,
     ready: VecDeque<Event>,
     draining: Option<Deadline>,
     told_drained: bool,
     pulse: Option<Pulse>,
     stamp: Stamp,
+    /// Whether dropping it ends the service.
+    is_bound: bool,
 }
 
 /// A session as the server's thread sees it.
@@ -84,17 +99,17 @@ struct Seated {
     hot: bool,
     /// Looks in a row that found nothing.
     empty_looks: u32,
-    up: BellReader,
+    up: Arc<BellReader>,
     /// Tells this session's events from those of the one that had the slot before.
     version: u32,
 }
 
-/// A client whose bell has no reader but whose lock is held: it is dying, or has been restarted by `exec`.
+/// A client whose bell has no reader, while its lock may be held: it is dying, or it is broken.
 #[derive(Debug)]
 struct Doubt {
     slot: u32,
     version: u32,
-    pause: Duration,
+    pause: Pause,
     again: Deadline,
 }
 
@@ -170,16 +185,19 @@ impl Server {
     }
 
     fn look(&mut self) -> Result<Option<Event>> {
+        // First of all: a session's connect is told before its requests, and what waits here stays bounded.
+        if let Some(event) = self.ready.pop_front() {
+            return Ok(Some(event));
+        }
         self.looks = self.looks.wrapping_add(1);
         if self.hot.is_empty() || self.looks.is_multiple_of(LOOKS_A_COLLECT) {
             self.collect(Deadline::passed())?;
         }
-        // First of all: a session's connect is told before its requests.
         if let Some(event) = self.ready.pop_front() {
             return Ok(Some(event));
         }
         for _ in 0..self.hot.len() {
-            if let Some(event) = self.serve_first()? {
+            if let Some(event) = self.serve_first() {
                 return Ok(Some(event));
             }
         }
@@ -198,8 +216,14 @@ impl Server {
     /// As for [`next_timeout`](Server::next_timeout).
     pub fn arm(&mut self) -> Result<bool> {
         self.check_fork()?;
-        let may_sleep = self.ready.is_empty() && self.cool_all();
+        if !self.ready.is_empty() || !self.cool_all() {
+            return Ok(false);
+        }
+        // Bells that rang while others were served: who polls by edges would not be told of them again.
+        self.collect(Deadline::passed())?;
+        let may_sleep = self.ready.is_empty() && self.hot.is_empty() && !self.is_drained();
         if may_sleep {
+            self.set_alarm()?;
             self.beat_idle();
         }
         Ok(may_sleep)
@@ -208,7 +232,12 @@ impl Server {
     /// Begins to end in good order: connects are refused, what has been asked by now goes on being served, what is
     /// asked later is left alone, and [`Event::Drained`] comes when all is answered or the time is up. Then drop the
     /// server, which tells every client that it is closed.
+    ///
+    /// In a forked child this does nothing.
     pub fn drain(&mut self, timeout: Duration) {
+        if !self.stamp.is_current() {
+            return;
+        }
         self.draining = Some(Deadline::after(timeout));
         self.board.set_state(State::Draining);
         self.beat_stopping();
@@ -221,18 +250,23 @@ impl Server {
 
     /// The end of draining, told once.
     fn drained(&mut self) -> Option<Event> {
-        let deadline = self.draining?;
+        let is_drained = self.is_drained();
+        self.told_drained |= is_drained;
+        is_drained.then_some(Event::Drained)
+    }
+
+    /// Whether the end of draining is to be told.
+    fn is_drained(&self) -> bool {
         let is_quiet = || {
             self.seats
                 .iter()
                 .flatten()
                 .all(|seated| seated.seat.is_quiet())
         };
-        if self.told_drained || !(deadline.has_passed() || is_quiet()) {
-            return None;
-        }
-        self.told_drained = true;
-        Some(Event::Drained)
+        !self.told_drained
+            && self
+                .draining
+                .is_some_and(|deadline| deadline.has_passed() || is_quiet())
     }
 
     /// An error in a forked child, which shares nothing of this but the memory.
@@ -261,10 +295,15 @@ impl Pollable for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A panic is a crash: what was not answered is for a successor. A forked child has nothing to end.
-        if std::thread::panicking() || !self.stamp.is_current() {
+        // A forked child has nothing to end.
+        if !self.stamp.is_current() {
             return;
         }
-        self.close();
+        // A panic is a crash: what was not answered is for a successor.
+        if std::thread::panicking() || !self.is_bound {
+            self.abandon();
+        } else {
+            self.close();
+        }
     }
 }

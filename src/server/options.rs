@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Server;
 use super::board::{Board, State};
+use super::pause::Pause;
 use super::pulse::Pulse;
 use super::turns::Source;
 use crate::directory::service::{DOOR, Origin, ServiceDir};
@@ -22,7 +23,7 @@ use crate::sys::{fork, process};
 const CLAIM: Duration = Duration::from_secs(5);
 
 /// The most sessions unless asked otherwise, if the limit on descriptors allows them.
-const SLOTS: u32 = 4096;
+pub(super) const SLOTS: u32 = 4096;
 
 /// Descriptors that a session takes: the bell it rings and the one it is rung by.
 const DESCRIPTORS_A_SESSION: u64 = 2;
@@ -143,14 +144,20 @@ impl ServerOptions {
             turn: 0,
             looks: 0,
             doubtful: Vec::new(),
+            knocks: None,
+            shortage: Pause::new(),
+            alarm: None,
             ready: VecDeque::new(),
             draining: None,
             told_drained: false,
             pulse,
             stamp: fork::stamp(),
+            // What cannot be taken over now is for the next to try.
+            is_bound: place.origin() == Origin::New,
             place,
         };
         server.take_over()?;
+        server.is_bound = true;
         server.board.set_state(State::Serving);
         Ok(server)
     }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod core;
+mod ending;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 use crate::fifo::BellReader;
 use crate::request::{RequestForm, Status};
 use crate::session::{Body, Broken, Lease, layout};
+use crate::sys::fork::{self, Stamp};
+use crate::sys::poll::Epoll;
 
 pub(super) use self::core::{Home, Opening};
 
@@ -27,6 +30,8 @@ pub(super) struct Seat {
     /// The name of the service, for messages.
     service: String,
     core: CachePadded<Mutex<Core>>,
+    /// Of the process that serves: a forked child must not touch the rings, nor the lock.
+    stamp: Stamp,
 }
 
 /// What a look at the request ring gave.
@@ -49,6 +54,7 @@ impl Seat {
             peer,
             service,
             core: CachePadded::new(Mutex::new(Core::new(opening)?)),
+            stamp: fork::stamp(),
         })
     }
 
@@ -107,10 +113,7 @@ impl Seat {
         code: u32,
         body: Body<'_>,
     ) -> Result<()> {
-        let mut core = self.core();
-        if core.has_ended() {
-            return Err(self.closed());
-        }
+        let mut core = self.open_core()?;
         let (outgoing, problem) = match core.prepare(id, status, code, body) {
             Ok(outgoing) => (outgoing, None),
             Err(problem) => {
@@ -124,10 +127,7 @@ impl Seat {
 
     /// Sends a reply that is not final, if there is room for it.
     pub(super) fn interim(&self, id: u64, status: Status) -> Result<()> {
-        let mut core = self.core();
-        if core.has_ended() {
-            return Err(self.closed());
-        }
+        let mut core = self.open_core()?;
         let outgoing = core.prepare(id, status, 0, Body::from(""))?;
         self.sent(core.send(None, outgoing), core)
     }
@@ -135,29 +135,32 @@ impl Seat {
     /// Ends the session of a client that turned out to be broken when it was to be answered.
     fn sent(&self, sent: Result<(), Broken>, mut core: MutexGuard<'_, Core>) -> Result<()> {
         sent.map_err(|broken| {
-            core.end(layout::Status::Corrupt {
-                code: broken.code(),
-            });
+            let what = broken.to_string();
+            core.fail(broken);
             Error::Corrupt {
                 at: format!("session {} of {}", self.peer.session, self.service),
-                what: broken.to_string(),
+                what,
             }
         })
     }
 
     pub(super) fn lease(&self, len: u64) -> Result<Lease> {
-        let mut core = self.core();
-        if core.has_ended() {
-            return Err(self.closed());
-        }
-        core.lease(len)
+        self.open_core()?.lease(len)
     }
 
-    fn closed(&self) -> Error {
-        Error::Closed {
-            service: self.service.clone(),
-            reason: "the client has gone".to_owned(),
+    /// For who answers: an error in a forked child, and when the session is over.
+    fn open_core(&self) -> Result<MutexGuard<'_, Core>> {
+        if !self.stamp.is_current() {
+            return Err(Error::Forked { what: "request" });
         }
+        let core = self.core();
+        if core.has_ended() {
+            return Err(Error::Closed {
+                service: self.service.clone(),
+                reason: "the client has gone".to_owned(),
+            });
+        }
+        Ok(core)
     }
 
     /// Watches the ring: the client need not ring.
@@ -190,8 +193,32 @@ impl Seat {
         self.core().open();
     }
 
-    /// Tells the client what became of the session. After this nothing is published, and answers are refused.
-    pub(super) fn end(&self, status: layout::Status) {
-        self.core().end(status);
+    /// Whether nobody answers the client's bell.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.core().is_deaf()
+    }
+
+    /// What a client that is gone told before its end. Nothing is served after this.
+    pub(super) fn last_words(&self) -> Vec<Notification> {
+        let words = self.core().last_words();
+        words
+            .into_iter()
+            .map(|message| Notification {
+                peer: self.peer,
+                kind: message.header.kind,
+                payload: message.payload,
+            })
+            .collect()
+    }
+
+    /// Tells the client what became of the session, and lets go of its bell. After this nothing is published, and
+    /// answers are refused.
+    pub(super) fn end(&self, status: layout::Status, epoll: &Epoll) {
+        self.core().end(status, epoll);
+    }
+
+    /// As [`end`](Seat::end), but leaves the session to a successor.
+    pub(super) fn abandon(&self) {
+        self.core().abandon();
     }
 }

@@ -1,11 +1,13 @@
-//! How sessions come: connects, and what a predecessor left.
+//! How a session becomes one of ours: a predecessor's that is gone on with, or a new one from the [door](super::door).
+//!
+//! What a client has wrong is its own affair: it is told, removed and reported as an event.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::event::{Event, Peer, SessionId};
+use super::options::SLOTS;
 use super::seat::{Home, Opening, Seat};
 use super::turns::{Source, VERSIONS};
 use super::{Seated, Server};
@@ -14,31 +16,19 @@ use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter};
 use crate::segment::SegmentOptions;
 use crate::session::Broken;
-use crate::session::layout::{self, DIRECTS, DOWN, Memory, PROBE, SEGMENT, Status, UP};
+use crate::session::layout::{self, DIRECTS, DOWN, Memory, SEGMENT, Status, UP};
 use crate::sys::poll::Interest;
 use crate::sys::{file, process};
 
-/// When a client that found no free slot is told to come back.
-const RETRY_AFTER: Duration = Duration::from_millis(100);
-
-/// How many slots are kept for probes.
-const KEPT_FOR_PROBES: usize = 2;
-
-/// Why a published session is not seated.
+/// Why a session is not seated.
 #[derive(Debug)]
-enum Unfit {
-    /// Its client is dead, or has withdrawn it.
+pub(super) enum Unfit {
+    /// Its client is dead.
     Abandoned,
     /// Its client broke the protocol.
     Broken(Broken),
     /// Our own trouble.
     Failed(Error),
-}
-
-impl From<Error> for Unfit {
-    fn from(error: Error) -> Unfit {
-        Unfit::Failed(error)
-    }
 }
 
 impl From<Broken> for Unfit {
@@ -47,120 +37,96 @@ impl From<Broken> for Unfit {
     }
 }
 
+impl Unfit {
+    /// What is wrong with a part of a session, unless this process lacks something.
+    fn because(error: Error, broken: impl FnOnce(Error) -> Broken) -> Unfit {
+        if error.is_shortage() {
+            Unfit::Failed(error)
+        } else {
+            Unfit::Broken(broken(error))
+        }
+    }
+}
+
 impl Server {
     /// Goes on with a predecessor's sessions, and lets in what has been published meanwhile.
     pub(super) fn take_over(&mut self) -> Result<()> {
         self.place.clean()?;
         let taken = self.place.taken_slots()?;
-        let is_ours = |slot: &u32| taken.contains(slot);
         self.free = (0..self.slots)
             .rev()
-            .filter(|slot| !is_ours(slot))
+            .filter(|slot| taken.binary_search(slot).is_err())
             .collect();
         for slot in taken {
-            match self.place.open_slot(slot)? {
-                Some(directory) if session::is_owner_alive(&directory)? => {
-                    self.seat(slot, &directory)?
-                }
-                _ => self.vacate(slot)?,
-            }
+            self.resume(slot)?;
         }
         self.open_door()
     }
 
-    /// Lets in the sessions that are at the door.
-    pub(super) fn open_door(&mut self) -> Result<()> {
-        self.door.drain();
-        for new in self.place.new_sessions()? {
-            let Some(directory) = self.place.open_new(&new)? else {
-                continue;
-            };
-            let refusal = match self.free.len() {
-                _ if self.draining.is_some() => Status::Closed,
-                free if free > KEPT_FOR_PROBES || (free > 0 && is_probe(&directory)) => {
-                    Status::Open
+    /// Goes on with the session in a slot, or removes it.
+    fn resume(&mut self, slot: u32) -> Result<()> {
+        match self.place.open_slot(slot) {
+            // No server gives out numbers beyond this.
+            Ok(Some(directory)) if slot < self.slots.max(SLOTS) => {
+                match self.try_seat(slot, &directory) {
+                    Ok(seated) => self.settle_in(slot, seated),
+                    Err(Unfit::Abandoned) => self.vacate(slot),
+                    Err(Unfit::Broken(broken)) => {
+                        self.refuse(&directory, broken);
+                        self.vacate(slot);
+                    }
+                    Err(Unfit::Failed(error)) => return Err(error),
                 }
-                _ => Status::Busy {
-                    retry_after: RETRY_AFTER,
-                },
-            };
-            if refusal != Status::Open {
-                if refusal != Status::Closed {
-                    self.board.count(|page| &page.busy);
-                }
-                tell(&directory, refusal);
-                self.place.remove_new(&new)?;
-                continue;
             }
-            let Some(slot) = self.free.pop() else {
-                continue;
-            };
-            match self.place.take_up(&new, slot)? {
-                Some(directory) => self.seat(slot, &directory)?,
-                None => self.free.push(slot),
+            Ok(_) => self.vacate(slot),
+            Err(error) if error.is_shortage() => return Err(error),
+            Err(error) => {
+                self.vacate(slot);
+                self.report(error);
             }
         }
         Ok(())
     }
 
-    /// Makes a session in a slot one of ours, or removes it.
-    fn seat(&mut self, slot: u32, directory: &Directory) -> Result<()> {
-        match self.try_seat(slot, directory) {
-            Ok(seated) => {
-                let peer = seated.seat.peer();
-                let index = slot as usize;
-                if self.seats.len() <= index {
-                    self.seats.resize_with(index + 1, || None);
-                }
-                if let Some(place) = self.seats.get_mut(index) {
-                    *place = Some(seated);
-                }
-                self.board.count(|page| &page.connects);
-                self.board.set_sessions(self.sessions());
-                self.ready.push_back(Event::Connected(peer));
-                // It may have asked already, and a predecessor may have watched it: looked at once in any case.
-                self.heat(slot);
-                Ok(())
-            }
-            Err(Unfit::Abandoned) => self.vacate(slot),
-            Err(Unfit::Broken(broken)) => {
-                self.board.count(|page| &page.corrupt);
-                tell(
-                    directory,
-                    Status::Corrupt {
-                        code: broken.code(),
-                    },
-                );
-                self.vacate(slot)
-            }
-            Err(Unfit::Failed(error)) => {
-                // The client is told to come back; the server goes on, unless it cannot even clean up.
-                tell(
-                    directory,
-                    Status::Busy {
-                        retry_after: RETRY_AFTER,
-                    },
-                );
-                self.vacate(slot)?;
-                if error.is_shortage() {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            }
+    /// Makes a session that is in its slot one of ours.
+    pub(super) fn settle_in(&mut self, slot: u32, seated: Seated) {
+        seated.seat.open();
+        let peer = seated.seat.peer();
+        let index = slot as usize;
+        if self.seats.len() <= index {
+            self.seats.resize_with(index + 1, || None);
         }
+        if let Some(place) = self.seats.get_mut(index) {
+            *place = Some(seated);
+        }
+        self.board.count(|page| &page.connects);
+        self.board.set_sessions(self.sessions());
+        self.ready.push_back(Event::Connected(peer));
+        // It may have asked already, and a predecessor may have watched it: looked at once in any case.
+        self.heat(slot);
     }
 
-    fn try_seat(&mut self, slot: u32, directory: &Directory) -> Result<Seated, Unfit> {
+    /// Tells a client how it broke the protocol.
+    pub(super) fn refuse(&mut self, directory: &Directory, broken: Broken) {
+        let code = broken.code();
+        tell(directory, Status::Corrupt { code });
+        self.report(broken.into_error(&directory.path().display().to_string()));
+    }
+
+    /// Reports what was refused.
+    pub(super) fn report(&mut self, error: Error) {
+        self.board.count(|page| &page.corrupt);
+        self.ready.push_back(Event::Refused(error));
+    }
+
+    pub(super) fn try_seat(&mut self, slot: u32, directory: &Directory) -> Result<Seated, Unfit> {
+        let no_lock = |error| Unfit::because(error, Broken::Lock);
+        if !session::is_owner_alive(directory).map_err(no_lock)? {
+            return Err(Unfit::Abandoned);
+        }
         let segment = SegmentOptions::raw(layout::FINGERPRINT, layout::LEN_MIN)
             .open_at(directory, SEGMENT)
-            .map_err(|error| {
-                if error.is_shortage() {
-                    Unfit::Failed(error)
-                } else {
-                    Broken::Segment(error).into()
-                }
-            })?;
+            .map_err(|error| Unfit::because(error, Broken::Segment))?;
         let (geometry, generation) = layout::read_geometry(segment.region())?;
         let payload = segment.region();
         let memory = Memory::new(payload, geometry).ok_or(Broken::Geometry {
@@ -168,17 +134,26 @@ impl Server {
             replies: geometry.reply_capacity,
             payload: payload.len() as u64,
         })?;
-        let up = BellReader::open(directory, UP)?;
+        let no_bell = |error| Unfit::because(error, Broken::Bell);
+        let up = Arc::new(BellReader::open(directory, UP).map_err(no_bell)?);
         // Nobody reads: its client is dead.
-        let bell = BellWriter::open(directory, DOWN)?.ok_or(Unfit::Abandoned)?;
-        self.place.keep_lock_above(&up)?;
-        self.place.keep_lock_above(&bell)?;
+        let bell = BellWriter::open(directory, DOWN)
+            .map_err(no_bell)?
+            .ok_or(Unfit::Abandoned)?;
+        let peer = Peer {
+            session: SessionId(generation),
+            uid: file::effective_uid(),
+            identity: session::owner(directory).map_err(no_lock)?,
+        };
+        self.place.keep_lock_above(&up).map_err(Unfit::Failed)?;
+        self.place.keep_lock_above(&bell).map_err(Unfit::Failed)?;
         self.version = self.version.wrapping_add(1) & VERSIONS;
         let version = self.version;
         let watch = |fd, source: Source, interest| {
             self.epoll
                 .add(fd, source.pack(), interest)
                 .map_err(Error::os("watch the bells of", directory.path()))
+                .map_err(Unfit::Failed)
         };
         watch(up.as_fd(), Source::Bell { slot, version }, Interest::READ)?;
         watch(
@@ -186,13 +161,6 @@ impl Server {
             Source::Death { slot, version },
             Interest::DEATH,
         )?;
-        let peer = Peer {
-            session: SessionId(generation),
-            uid: file::status(directory)
-                .map_err(Error::os("look at", directory.path()))?
-                .owner,
-            identity: session::owner(directory)?,
-        };
         let server = &memory.server;
         server.slot.store(slot.into(), Ordering::Relaxed);
         server.epoch.store(self.board.epoch(), Ordering::Relaxed);
@@ -210,12 +178,11 @@ impl Server {
                 slot,
             },
             bell,
+            up: Arc::clone(&up),
             memory,
         };
-        let seat = Seat::new(peer, self.service.to_string(), opening)?;
-        seat.open();
         Ok(Seated {
-            seat: Arc::new(seat),
+            seat: Arc::new(Seat::new(peer, self.service.to_string(), opening)?),
             hot: false,
             empty_looks: 0,
             up,
@@ -223,13 +190,13 @@ impl Server {
         })
     }
 
-    /// Removes what stands in a slot, and frees it.
-    pub(super) fn vacate(&mut self, slot: u32) -> Result<()> {
-        self.place.remove_slot(slot)?;
-        if slot < self.slots {
+    /// Removes what stands in a slot, and frees it. What cannot be removed now is left to whoever cleans up next.
+    pub(super) fn vacate(&mut self, slot: u32) {
+        let is_free =
+            self.place.remove_slot(slot).is_ok() || matches!(self.place.open_slot(slot), Ok(None));
+        if is_free && slot < self.slots {
             self.free.push(slot);
         }
-        Ok(())
     }
 }
 
@@ -246,14 +213,4 @@ pub(super) fn tell(directory: &Directory, status: Status) {
             let _ = bell.ring();
         }
     }
-}
-
-/// Whether a session says that it is a supervisor's probe.
-fn is_probe(directory: &Directory) -> bool {
-    let opened =
-        SegmentOptions::raw(layout::FINGERPRINT, layout::LEN_MIN).open_at(directory, SEGMENT);
-    let client = opened
-        .ok()
-        .and_then(|segment| Memory::client_line(segment.region()));
-    client.is_some_and(|client| client.flags.load(Ordering::Relaxed) & PROBE != 0)
 }

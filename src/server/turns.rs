@@ -22,6 +22,8 @@ const PATIENT_LOOKS: u32 = 64;
 pub(super) enum Source {
     /// A new session.
     Door,
+    /// A look is due.
+    Alarm,
     /// A client rang.
     Bell { slot: u32, version: u32 },
     /// The reader of our bell to a client is gone.
@@ -35,6 +37,7 @@ impl Source {
             Source::Door => (0, 0, 0),
             Source::Bell { slot, version } => (1, slot, version),
             Source::Death { slot, version } => (2, slot, version),
+            Source::Alarm => (3, 0, 0),
         };
         source << 62 | u64::from(version & VERSIONS) << 32 | u64::from(slot)
     }
@@ -49,6 +52,7 @@ impl Source {
         match token >> 62 {
             1 => Source::Bell { slot, version },
             2 => Source::Death { slot, version },
+            3 => Source::Alarm,
             _ => Source::Door,
         }
     }
@@ -59,29 +63,27 @@ pub(super) const VERSIONS: u32 = (1 << 30) - 1;
 
 impl Server {
     /// One look at the session whose turn it is.
-    pub(super) fn serve_first(&mut self) -> Result<Option<Event>> {
-        let Some(slot) = self.hot.front().copied() else {
-            return Ok(None);
-        };
+    pub(super) fn serve_first(&mut self) -> Option<Event> {
+        let slot = self.hot.front().copied()?;
         let Some(seated) = self.seated(slot) else {
             self.hot.pop_front();
-            return Ok(None);
+            return None;
         };
         let taken = seated.seat.take();
         if !matches!(taken, Ok(Took::Nothing | Took::Blocked)) {
             seated.empty_looks = 0;
         }
         match taken {
-            Ok(Took::Request(request)) => self.count_turn(Event::Request(request)),
-            Ok(Took::Notify(notification)) => self.count_turn(Event::Notify(notification)),
-            Ok(Took::Question(question)) => self.count_turn(Event::Question(question)),
-            Ok(Took::Skipped) => Ok(None),
+            Ok(Took::Request(request)) => self.count_turn(Some(Event::Request(request))),
+            Ok(Took::Notify(notification)) => self.count_turn(Some(Event::Notify(notification))),
+            Ok(Took::Question(question)) => self.count_turn(Some(Event::Question(question))),
+            Ok(Took::Skipped) => self.count_turn(None),
             Ok(Took::Blocked) => {
                 // The client rings when it has made room.
                 self.hot.pop_front();
                 self.turn = 0;
                 self.cool(slot);
-                Ok(None)
+                None
             }
             Ok(Took::Nothing) => {
                 seated.empty_looks += 1;
@@ -90,39 +92,34 @@ impl Server {
                 self.hot.pop_front();
                 self.turn = 0;
                 if left {
-                    self.end(slot, End::Left, Status::Closed)?;
+                    self.end(slot, End::Left, Status::Closed);
                 } else if patient {
                     self.hot.push_back(slot);
                 } else {
                     self.cool(slot);
                 }
-                Ok(None)
+                None
             }
             Err(broken) => {
-                let status = Status::Corrupt {
-                    code: broken.code(),
-                };
-                self.end(slot, End::Corrupt(broken.to_string()), status)?;
-                Ok(None)
+                self.end_broken(slot, &broken);
+                None
             }
         }
     }
 
     /// Counts a request of the session whose turn it is, and ends its turn after the last one.
-    fn count_turn(&mut self, event: Event) -> Result<Option<Event>> {
+    fn count_turn(&mut self, event: Option<Event>) -> Option<Event> {
         self.turn += 1;
         if self.turn >= TURN {
             self.turn = 0;
             self.hot.rotate_left(1);
         }
-        Ok(Some(event))
+        event
     }
 
     /// Waits until the deadline for bells, and heats the sessions that rang.
     pub(super) fn collect(&mut self, deadline: Deadline) -> Result<()> {
-        let until = deadline
-            .min(self.next_doubt())
-            .min(self.draining.unwrap_or(Deadline::never()));
+        let until = deadline.min(self.next_look());
         self.epoll.wait(&mut self.events, until).map_err(Error::os(
             "wait for the bells of",
             self.place.directory().path(),
@@ -133,11 +130,16 @@ impl Server {
         while let Some(source) = self.sources.pop_front() {
             match source {
                 Source::Door => self.open_door()?,
+                Source::Alarm => self.quiet_alarm(),
                 Source::Bell { slot, version } => self.answer_bell(slot, version),
                 Source::Death { slot, version } => self.doubt(slot, version),
             }
         }
-        self.settle_doubts()
+        self.settle_doubts();
+        match self.knocks {
+            Some(at) if at.has_passed() => self.open_door(),
+            _ => Ok(()),
+        }
     }
 
     fn answer_bell(&mut self, slot: u32, version: u32) {

@@ -15,6 +15,12 @@ pub(crate) enum Broken {
     HandOver(#[source] Error),
     #[error("a session's segment that cannot be used: {0}")]
     Segment(#[source] Error),
+    #[error("a session's FIFO that cannot be used: {0}")]
+    Bell(#[source] Error),
+    #[error("a session's lock that cannot be looked at: {0}")]
+    Lock(#[source] Error),
+    #[error("its bell, which no process answers, in a session that is held")]
+    Deaf,
     #[error("a status word of {0:#x}")]
     Status(u64),
     #[error("capacities of {requests} and {replies} bytes in a segment of {payload}")]
@@ -43,6 +49,9 @@ impl Broken {
             Broken::Status(_) => 4,
             Broken::Segment(_) => 6,
             Broken::Geometry { .. } => 5,
+            Broken::Bell(_) => 7,
+            Broken::Deaf => 8,
+            Broken::Lock(_) => 9,
         }
     }
 
@@ -55,6 +64,9 @@ impl Broken {
             4 => "a status word was wrong",
             5 => "the rings' capacities were wrong",
             6 => "the session's segment could not be used",
+            7 => "the session's FIFOs could not be used",
+            8 => "its client's bell had no reader",
+            9 => "the session's lock could not be looked at",
             _ => "a reason of a newer version",
         }
     }

@@ -15,6 +15,7 @@ use super::lease::Lease;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::segment::{SegmentOptions, SharedSegment};
+use crate::sys::fork;
 use crate::sys::map::{Region, View, shared_words};
 
 const FINGERPRINT: u64 = u64::from_le_bytes(*b"handover");
@@ -139,6 +140,7 @@ impl Pool {
                 segment: Arc::clone(segment),
                 len,
                 owner,
+                stamp: fork::stamp(),
             });
         }
         let directory = directory()?;
@@ -164,6 +166,7 @@ impl Pool {
             segment,
             len,
             owner,
+            stamp: fork::stamp(),
         })
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::handover::Segment;
 use crate::error::{Error, Result};
+use crate::sys::fork::Stamp;
 
 /// Memory that a large payload is written into, and then sent without a copy.
 ///
@@ -16,6 +17,7 @@ pub struct Lease {
     pub(super) len: u64,
     /// The generation of the session that it belongs to.
     pub(super) owner: u64,
+    pub(super) stamp: Stamp,
 }
 
 impl Lease {
@@ -59,8 +61,12 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfBounds`] where they would not all be inside it; nothing is written then.
+    /// [`Error::OutOfBounds`] where they would not all be inside it, [`Error::Forked`] in a forked child; nothing is
+    /// written then.
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if !self.stamp.is_current() {
+            return Err(Error::Forked { what: "lease" });
+        }
         let len = bytes.len() as u64;
         match offset.checked_add(len) {
             Some(end) if end <= self.len => self.segment.write(offset, bytes),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::handover::Segment;
 use super::lease::Lease;
 use crate::error::{Error, Result};
+use crate::sys::fork::{self, Stamp};
 
 /// What is to be sent: bytes, which are copied, or a [`Lease`], which is not.
 ///
@@ -68,12 +69,14 @@ struct Received {
     segment: Arc<Segment>,
     offset: u64,
     len: u64,
-    frees: bool,
+    /// Of the process that gives it back; `None` if nobody need.
+    frees: Option<Stamp>,
 }
 
 impl Drop for Received {
     fn drop(&mut self) {
-        if self.frees {
+        // A forked child's copy is the parent's to give back.
+        if self.frees.is_some_and(Stamp::is_current) {
             self.segment.mark_free();
         }
     }
@@ -97,7 +100,7 @@ impl Payload {
             segment,
             offset,
             len,
-            frees,
+            frees: frees.then(fork::stamp),
         }))
     }
 

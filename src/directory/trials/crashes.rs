@@ -91,7 +91,7 @@ fn a_client_killed_anywhere_leaves_nothing_but_a_session_without_an_owner() {
             let held = claim(runtime, "svc").unwrap();
             assert_eq!(runtime.scratch("svc/tmp"), 0, "{at}");
             for session in held.new_sessions().unwrap() {
-                assert!(held.take_up(&session, 0).unwrap().is_some());
+                assert!(held.take_up(&session, 0).unwrap());
                 assert!(!held.is_owner_alive(0).unwrap(), "{at}");
                 held.remove_slot(0).unwrap();
             }

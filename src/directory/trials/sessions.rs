@@ -21,10 +21,11 @@ fn a_session_goes_from_its_client_to_a_slot_and_ends_with_its_client() {
     assert!(is_owner_alive(&directory).unwrap());
     let pid = owner(&directory).unwrap().unwrap().pid;
     assert_eq!(pid, client.process.0.id());
-    let taken = held.take_up(&session, 7).unwrap().unwrap();
+    assert!(held.take_up(&session, 7).unwrap());
+    let taken = held.open_slot(7).unwrap().unwrap();
     assert_eq!(taken.path(), held.directory().path().join("s/7"));
     assert_eq!(fs::read_to_string(taken.path().join("seg")).unwrap(), "x");
-    assert_eq!(held.take_up(&session, 8).unwrap().map(|_| ()), None);
+    assert!(!held.take_up(&session, 8).unwrap());
     assert_eq!(held.taken_slots().unwrap(), [7]);
     assert!(held.is_owner_alive(7).unwrap());
     client.kill();
@@ -48,7 +49,7 @@ fn a_slot_is_given_out_once() {
     let [one, two] = &held.new_sessions().unwrap()[..] else {
         panic!("not two sessions");
     };
-    assert!(held.take_up(one, 0).unwrap().is_some());
+    assert!(held.take_up(one, 0).unwrap());
     assert!(held.take_up(two, 0).is_err());
     // The other one is still there, and can be taken back by its client.
     let withdrawn = [first, second].map(|session| session.withdraw(&view).unwrap());
@@ -71,7 +72,8 @@ fn a_session_can_be_published_while_the_server_is_dead() {
     let builder = maker.build(limit()).unwrap().unwrap();
     let session = builder.publish().unwrap().unwrap();
     let successor = claim(&runtime, "svc").unwrap();
-    let found = successor.take_up(&only(&successor), 3).unwrap().unwrap();
+    assert!(successor.take_up(&only(&successor), 3).unwrap());
+    let found = successor.open_slot(3).unwrap().unwrap();
     assert_eq!(
         found.identity().unwrap(),
         session.directory().identity().unwrap()

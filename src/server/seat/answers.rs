@@ -119,6 +119,10 @@ impl Core {
             }
         }
         self.replies.wake();
+        if std::mem::take(&mut self.stuck) {
+            // The client may not ring any more: it has made room before it could see that it was waited for.
+            self.up.ring_self();
+        }
         Ok(true)
     }
 

@@ -1,7 +1,7 @@
 //! What a session's lock guards: both rings, and what is on its way between them.
 //!
 //! A record is freed when it and all before it are answered, so that a successor finds whatever was not. How answers
-//! go is in [`answers`](super::answers).
+//! go is in [`answers`](super::answers), how the session comes to its end in [`ending`](super::ending).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::ring::ledger::Ledger;
 use crate::ring::raw::{self, Found, RawConsumer, RawProducer};
 use crate::ring::record::{self, Accept, Start};
 use crate::session::handover::{Mapped, Pool, Side};
-use crate::session::layout::{self, Geometry, Memory, REQUEST_RECORD};
+use crate::session::layout::{Geometry, Memory, REQUEST_RECORD};
 use crate::session::{Broken, Lease, Payload};
 use crate::sys::clock;
 
@@ -30,6 +30,7 @@ pub(in crate::server) struct Opening {
     pub(in crate::server) same_clock: bool,
     pub(in crate::server) home: Home,
     pub(in crate::server) bell: BellWriter,
+    pub(in crate::server) up: Arc<BellReader>,
 }
 
 /// Where a session's directory is. It is opened only when a segment is made or mapped, so that a session costs no
@@ -58,15 +59,22 @@ pub(super) struct Core {
     pub(super) home: Home,
     pub(super) requests: RawConsumer<3>,
     pub(super) replies: RawProducer<2>,
-    pub(super) bell: BellWriter,
+    /// To the client, until the session ends.
+    pub(super) bell: Option<BellWriter>,
+    /// From the client, and from threads that answer: what they did is for the server's thread to look at.
+    pub(super) up: Arc<BellReader>,
     /// Requests that were taken and not freed; where a record begins is the request's ticket.
     pub(super) taken: Ledger,
     /// Answers that found no room. While there are any, nothing is taken.
     pub(super) outbox: VecDeque<(Option<u64>, Outgoing)>,
+    /// Whether the server's thread has turned away because of the outbox.
+    pub(super) stuck: bool,
     pub(super) mapped: Mapped,
     pub(super) pool: Pool,
     pub(super) draining: Option<Draining>,
     pub(super) ended: bool,
+    /// What a thread that answers has found, for the server's thread to end the session.
+    pub(super) broken: Option<Broken>,
 }
 
 /// A session that is being drained.
@@ -108,6 +116,7 @@ impl Core {
             same_clock,
             home,
             bell,
+            up,
         } = opening;
         let accept = Accept {
             generation,
@@ -125,30 +134,34 @@ impl Core {
             epoch,
             same_clock,
             home,
-            bell,
+            bell: Some(bell),
+            up,
             taken: Ledger::default(),
             outbox: VecDeque::new(),
+            stuck: false,
             mapped: Mapped::new(Side::Request),
             // Epochs are nanoseconds of the wall clock, so that no predecessor has given out these numbers.
             pool: Pool::new(Side::Reply, epoch),
             draining: None,
             ended: false,
+            broken: None,
         })
     }
 
     /// Takes the next record, if there is one that can be taken.
     pub(super) fn next(&mut self) -> Result<Next, Broken> {
+        if self.ended {
+            return self.broken.take().map_or(Ok(Next::Nothing), Err);
+        }
+        self.stuck = false;
         if !self.flush()? {
+            self.stuck = true;
             return Ok(Next::Blocked);
         }
         let Some(found) = self.requests.peek()? else {
             return Ok(Next::Nothing);
         };
-        if self
-            .draining
-            .as_ref()
-            .is_some_and(|draining| draining.until == found.at)
-        {
+        if self.is_left_alone(&found) {
             return Ok(Next::Nothing);
         }
         let start = record::start(self.memory.requests.state(found.at))?;
@@ -193,7 +206,10 @@ impl Core {
     }
 
     /// Copies a message out and checks the copy. The inner error is ours, not the client's fault.
-    fn read(&mut self, found: &Found) -> Result<(RequestHeader, Result<Payload>), Broken> {
+    pub(super) fn read(
+        &mut self,
+        found: &Found,
+    ) -> Result<(RequestHeader, Result<Payload>), Broken> {
         let mut bytes = vec![0; found.len()];
         self.requests.read(found, &mut bytes);
         let view = RequestView::decode(&bytes)?;
@@ -223,7 +239,14 @@ impl Core {
         let for_replies = self.replies.must_ring();
         let for_room = self.requests.must_ring();
         if for_replies || for_room {
-            let _ = self.bell.ring();
+            self.ring();
+        }
+    }
+
+    /// A client that is dead is found by its lock.
+    pub(super) fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            let _ = bell.ring();
         }
     }
 
@@ -245,52 +268,5 @@ impl Core {
 
     pub(super) fn has_left(&self) -> bool {
         self.memory.client.leaving.load(Ordering::Relaxed) != 0
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Whether all that was asked before draining began is answered.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        let Some(draining) = &self.draining else {
-            return false;
-        };
-        let is_read = match self.requests.peek() {
-            Ok(Some(found)) => found.at == draining.until,
-            // What is corrupt ends with its session.
-            Ok(None) | Err(_) => true,
-        };
-        self.ended || (is_read && self.taken.len() == 0 && self.outbox.is_empty())
-    }
-
-    /// Leaves alone what is asked from now on, and has `door` rung when all before it is answered.
-    pub(super) fn drain(&mut self, door: Arc<BellReader>) {
-        // A corrupt index is found by the next look.
-        let _ = self.requests.look();
-        let until = self.requests.seen();
-        self.draining = Some(Draining { until, door });
-    }
-
-    /// Rings in any case: a predecessor may have died between publishing and ringing.
-    pub(super) fn open(&mut self) {
-        self.set_status(layout::Status::Open);
-    }
-
-    fn set_status(&mut self, status: layout::Status) {
-        // SYNC(status): pairs with the client's look at the status.
-        self.memory
-            .server
-            .status
-            .store(status.pack(), Ordering::Release);
-        // A client that is dead is found by its lock.
-        let _ = self.bell.ring();
-    }
-
-    pub(super) fn end(&mut self, status: layout::Status) {
-        if !self.ended {
-            self.ended = true;
-            self.set_status(status);
-        }
     }
 }
