@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::client::{Client, ClientOptions, Request};
-use crate::fifo::testing::Temporary;
+use crate::directory::testing::Scratch;
 use crate::request::RequestKind;
 use crate::session::Payload;
 use crate::sys::fork::{fork_for_test, wait_for_test};
@@ -55,7 +55,7 @@ fn a_forked_child_gets_typed_errors_and_its_parents_sessions_go_on() {
         "a_forked_child_gets_typed_errors_and_its_parents_sessions_go_on",
         || {
             for past_the_handlers in [false, true] {
-                let at = Temporary::new();
+                let at = Scratch::new();
                 let (mut server, mut client) = pair(&at);
                 let large = vec![7; 100_000];
                 for body in [&large[..], b"first", b"second"] {
