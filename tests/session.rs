@@ -19,7 +19,7 @@ use std::time::Duration;
 use common::{SOON, Scratch};
 use osps_ipc::{
     Client, ClientOptions, End, Error, Event, Name, Rejected, Request, RequestKind, Server,
-    ServerOptions, Status, Wait,
+    ServerOptions, Status, Wait, wait_any,
 };
 
 const ECHO: RequestKind = RequestKind::new("echo");
@@ -333,6 +333,53 @@ fn a_client_is_directed_once_and_remembers_the_way() {
         .unwrap();
     assert!(answer.into_vec() == large);
     assert_eq!(asked.try_iter().collect::<Vec<_>>(), [ECHO, OTHER]);
+}
+
+#[test]
+fn a_kind_is_declared_before_its_data_are_at_hand() {
+    let place = Scratch::new();
+    let director = ServerOptions::new()
+        .directory(place.path())
+        .directs()
+        .bind("svc")
+        .unwrap();
+    let _director = Serving::start(director, |event| {
+        if let Event::Question(question) = event {
+            match question.kind() {
+                ECHO => question.here().unwrap(),
+                _ => question.unknown_kind(&[ECHO]).unwrap(),
+            }
+        }
+    });
+    let mut client = client(place.path());
+    client.declare(ECHO, SOON).unwrap().unwrap();
+    let refused = client.declare(OTHER, SOON).unwrap().unwrap_err();
+    assert_eq!(refused, Rejected::UnknownKind { known: vec![ECHO] });
+}
+
+#[test]
+fn a_client_that_polls_is_told_that_its_server_has_ended() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let serving = thread::spawn(move || {
+        loop {
+            if let Some(Event::Request(request)) = server.next_timeout(SOON).unwrap() {
+                drop(server);
+                return request;
+            }
+        }
+    });
+    let mut client = client(place.path());
+    client.submit(Request::new(ECHO, ""), SOON).unwrap();
+    let error = loop {
+        match client.try_next_reply() {
+            Ok(Some(reply)) => panic!("{reply:?}"),
+            Ok(None) => assert!(wait_any(&mut [&mut client], SOON).unwrap()),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Closed { .. }), "{error}");
+    serving.join().unwrap();
 }
 
 #[test]

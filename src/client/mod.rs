@@ -21,7 +21,6 @@ use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
 use crate::session::{Lease, Pollable};
 use crate::sys::clock::Deadline;
-use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
 
 /// Requests that may be unanswered or answered and not fetched; beyond, [`Client::submit`] refuses.
@@ -35,8 +34,7 @@ const HOPS: u32 = 4;
 /// It has no thread of its own. A server that dies is a delay, not an error: calls wait, to their deadline, for the next
 /// one to take the session up, unless [`ClientOptions::fail_fast`] says otherwise.
 ///
-/// `Send` but, like a pen, for one user at a time: give each thread a client of its own. A forked child makes its own
-/// too: what it inherits says [`Error::Forked`], and its parent's session goes on.
+/// `Send` but, like a pen, for one user at a time: give each thread a client of its own.
 #[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
@@ -52,7 +50,6 @@ pub struct Client {
     next_id: u64,
     dropped: u64,
     service: Name,
-    stamp: Stamp,
 }
 
 impl Client {
@@ -82,7 +79,6 @@ impl Client {
     /// [`Error::NoSpace`] before anything is sent, if a large payload does not fit into memory. What the server
     /// refuses is no error but a [`Reply`]: see [`Reply::into_answer`].
     pub fn call(&mut self, request: Request<'_>, timeout: Duration) -> Result<Reply> {
-        self.check_fork()?;
         let deadline = Deadline::after(timeout);
         let Request { kind, mut body } = request;
         for _ in 0..HOPS {
@@ -102,6 +98,24 @@ impl Client {
         Err(self.lost(kind))
     }
 
+    /// Declares that requests of this kind will come: finds out where they go, if the service directs its clients,
+    /// and connects there. The first call would do so too; this tells whether the kind is known before its data
+    /// are at hand.
+    ///
+    /// # Errors
+    ///
+    /// As for [`call`](Client::call). The inner one is the service's refusal.
+    pub fn declare(
+        &mut self,
+        kind: RequestKind,
+        timeout: Duration,
+    ) -> Result<Result<(), Rejected>> {
+        Ok(match self.route(kind, Deadline::after(timeout))? {
+            route::Route::To(_) => Ok(()),
+            route::Route::Refused(reply) => reply.into_answer().map(|_| ()),
+        })
+    }
+
     /// Sends a request without waiting for its answer, which [`next_reply`](Client::next_reply) gives. Waits for room
     /// in the ring until the time is up, and takes replies off meanwhile.
     ///
@@ -114,7 +128,6 @@ impl Client {
     /// As for [`call`](Client::call); besides [`Error::TooLong`] when more replies than a client keeps were not
     /// fetched.
     pub fn submit(&mut self, request: Request<'_>, timeout: Duration) -> Result<RequestId> {
-        self.check_fork()?;
         let deadline = Deadline::after(timeout);
         let index = match self.route(request.kind, deadline)? {
             route::Route::To(index) => index,
@@ -148,7 +161,6 @@ impl Client {
     ///
     /// As for [`next_reply`](Client::next_reply).
     pub fn try_next_reply(&mut self) -> Result<Option<Reply>> {
-        self.check_fork()?;
         if let Some(reply) = self.stash.pop_front() {
             return Ok(Some(reply));
         }
@@ -158,7 +170,12 @@ impl Client {
         // Bells that were rung since `arm` are taken off, lest they show again at once.
         self.take_bells(Deadline::passed())?;
         self.wake();
-        self.receive_any()
+        let reply = self.receive_any()?;
+        if reply.is_none() {
+            // What woke us was perhaps no reply but an end.
+            self.check_waiting_links()?;
+        }
+        Ok(reply)
     }
 
     /// How many requests were submitted and not answered finally, or answered and not fetched.
@@ -179,7 +196,6 @@ impl Client {
     ///
     /// [`Error::Corrupt`].
     pub fn cancel(&mut self, id: RequestId) -> Result<bool> {
-        self.check_fork()?;
         self.stash.retain(|reply| reply.id() != id);
         for link in self.links.iter_mut().flatten() {
             if link.cancel(id.0)? {
@@ -198,7 +214,6 @@ impl Client {
     ///
     /// [`Error::TooLong`] for more than a quarter of the ring, [`Error::Closed`], [`Error::Corrupt`].
     pub fn notify(&mut self, request: Request<'_>) -> Result<bool> {
-        self.check_fork()?;
         let index = self.routes.get(&request.kind).copied().unwrap_or(0);
         let link = self.link(index)?;
         link.check()?;
@@ -228,7 +243,6 @@ impl Client {
     ///
     /// [`Error::NoSpace`]; as for [`call`](Client::call).
     pub fn lease(&mut self, kind: RequestKind, len: u64, timeout: Duration) -> Result<Lease> {
-        self.check_fork()?;
         let index = match self.route(kind, Deadline::after(timeout))? {
             route::Route::To(index) => index,
             // The call will be refused like the question; until then any memory will do.
@@ -245,18 +259,7 @@ impl Client {
     ///
     /// [`Error::Corrupt`].
     pub fn arm(&mut self) -> Result<bool> {
-        self.check_fork()?;
         Ok(self.stash.is_empty() && self.sleep(None)?)
-    }
-
-    /// An error in a forked child, whose sessions are its parent's.
-    #[inline]
-    fn check_fork(&self) -> Result<()> {
-        if self.stamp.is_current() {
-            Ok(())
-        } else {
-            Err(Error::Forked { what: "client" })
-        }
     }
 
     fn link(&mut self, index: usize) -> Result<&mut Link> {

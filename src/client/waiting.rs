@@ -88,9 +88,7 @@ impl Client {
             match step {
                 Step::Again => {}
                 Step::Sleep => {
-                    for index in 0..self.links.len() {
-                        self.check_link_if_waiting(index)?;
-                    }
+                    self.check_waiting_links()?;
                     if self.sleep(None)? {
                         self.take_bells(deadline)?;
                     }
@@ -169,11 +167,15 @@ impl Client {
         Ok(())
     }
 
-    fn check_link_if_waiting(&mut self, index: usize) -> Result<()> {
-        match self.links.get(index) {
-            Some(Some(link)) if !link.pending().is_empty() => self.check_link(index),
-            _ => Ok(()),
+    /// [`check_link`](Client::check_link) of every session in which something is waited for.
+    pub(super) fn check_waiting_links(&mut self) -> Result<()> {
+        for index in 0..self.links.len() {
+            let waits = self.links.get(index).and_then(Option::as_ref);
+            if waits.is_some_and(|link| !link.pending().is_empty()) {
+                self.check_link(index)?;
+            }
         }
+        Ok(())
     }
 
     pub(super) fn timed_out(&mut self, index: usize, what: &str, deadline: Deadline) -> Error {
