@@ -14,7 +14,7 @@ mod source;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rules::{DEPENDENCIES, LAYERS, LONGER, MOST_LINES, SIDEWAYS, UNSAFE};
+use rules::{DEPENDENCIES, EXAMPLES_UNSAFE, LAYERS, LONGER, MOST_LINES, SIDEWAYS, UNSAFE};
 use source::Source;
 
 fn root() -> &'static Path {
@@ -58,7 +58,10 @@ fn none(broken: Vec<String>) {
 #[test]
 fn unsafe_stands_only_where_it_is_allowed() {
     none(rules::unsafe_is_on_the_list(&library(), UNSAFE));
-    none(rules::unsafe_is_on_the_list(&sources_in("examples"), &[]));
+    none(rules::unsafe_is_on_the_list(
+        &sources_in("examples"),
+        EXAMPLES_UNSAFE,
+    ));
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub(crate) const UNSAFE: &[&str] = &[
     "src/sys/signal.rs",
 ];
 
+/// The same for the examples.
+pub(crate) const EXAMPLES_UNSAFE: &[&str] = &["examples/shared/locale.rs"];
+
 /// The layer of each module; of a module inside another where it differs.
 pub(crate) const LAYERS: &[(&[&str], u8)] = &[
     (&["error"], 0),

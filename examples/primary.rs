@@ -1,0 +1,190 @@
+//! The primary: starts the secondaries, plays ping-pong with each, then directs every client to the least busy one.
+//!
+//!     cargo run --release --example primary -- --help
+//!
+//! The data go from the client to the secondary and back; none of them pass through here.
+
+#[path = "shared/child.rs"]
+mod child;
+#[path = "secondary.rs"]
+mod secondary;
+#[path = "shared/team.rs"]
+mod team;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use osps_ipc::{Event, Pollable, Question, Server, ServerOptions, Shutdown, wait_any};
+use team::{Result, Team};
+
+/// How long clients that are being directed may take when the primary ends.
+const GRACE: Duration = Duration::from_secs(3);
+/// When nothing is to be waited for but events.
+const LONG: Duration = Duration::from_secs(1 << 20);
+
+fn main() -> ExitCode {
+    if child::is_role("secondary") {
+        return secondary::main();
+    }
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("primary: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+struct Options {
+    service: String,
+    secondaries: u32,
+    rounds: u32,
+    exit: bool,
+    idle: u64,
+}
+
+impl Options {
+    fn parse() -> Options {
+        let number = |name: &'static str, default: &'static str, help: &'static str| {
+            let argument = Arg::new(name)
+                .long(name)
+                .value_name("N")
+                .default_value(default);
+            argument.value_parser(value_parser!(u32)).help(help)
+        };
+        let service = Arg::new("service").long("service").value_name("NAME");
+        let exit = Arg::new("exit").long("exit").action(ArgAction::SetTrue);
+        let matches = Command::new("primary")
+            .about("Starts secondaries, plays ping-pong with each, and directs clients to them")
+            .arg(
+                service
+                    .default_value("primary")
+                    .help("The name to serve under"),
+            )
+            .arg(number("secondaries", "2", "How many secondaries to start"))
+            .arg(number(
+                "rounds",
+                "14",
+                "How many rounds of ping-pong to play with each",
+            ))
+            .arg(exit.help("End after the rounds, instead of serving clients"))
+            .arg(number(
+                "idle",
+                "60",
+                "Seconds without anybody after which a secondary ends",
+            ))
+            .get_matches();
+        let number = |name| matches.get_one::<u32>(name).copied().unwrap_or(0);
+        Options {
+            service: matches
+                .get_one::<String>("service")
+                .cloned()
+                .unwrap_or_default(),
+            secondaries: number("secondaries"),
+            rounds: number("rounds"),
+            exit: matches.get_flag("exit"),
+            idle: number("idle").into(),
+        }
+    }
+}
+
+/// Prints a line, whether or not anybody reads it: a primary does not end because its log has.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn run(options: &Options) -> Result<()> {
+    let mut shutdown = Shutdown::install()?;
+    let mut server = ServerOptions::new().directs().bind(&options.service)?;
+    let mut team = Team::start(server.service(), options.secondaries, options.idle)?;
+    for secondary in team.running() {
+        let pid = match &secondary.child {
+            Some(child) => format!("process {}", child.pid()),
+            None => "left by an earlier primary".to_owned(),
+        };
+        say(&format!(
+            "secondary {} ({pid}): {} rounds",
+            secondary.name, options.rounds
+        ));
+        print_rounds(&secondary.play(&server, options.rounds)?);
+    }
+    if !options.exit {
+        let place = server.directory().path().display();
+        say(&format!(
+            "serving {:?} in {place}; Ctrl-C ends",
+            options.service
+        ));
+        serve(&mut server, &mut team, &mut shutdown)?;
+        say("ending");
+    }
+    team.stop();
+    Ok(())
+}
+
+fn print_rounds(rounds: &[(String, Duration)]) {
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    let Some(slowest) = rounds.iter().map(|(_, time)| *time).max() else {
+        return;
+    };
+    say("  round  wrote  read  round trip");
+    for (number, (word, time)) in (1..).zip(rounds) {
+        say(&format!(
+            "  {number:5}  ping   {word:4}  {:7.1} µs",
+            micros(*time)
+        ));
+    }
+    let mut times: Vec<_> = rounds.iter().map(|(_, time)| *time).collect();
+    times.sort_unstable();
+    let median = times[times.len() / 2];
+    say(&format!(
+        "  median {:.1} µs, slowest {:.1} µs",
+        micros(median),
+        micros(slowest)
+    ));
+}
+
+/// Directs clients until the end is asked for, and then those that are here already.
+fn serve(server: &mut Server, team: &mut Team, shutdown: &mut Shutdown) -> Result<()> {
+    let mut draining = false;
+    loop {
+        if shutdown.is_requested() && !draining {
+            draining = true;
+            server.drain(GRACE);
+        }
+        for news in team.hear() {
+            say(&news);
+        }
+        match server.try_next()? {
+            Some(Event::Question(question)) => direct(question, team),
+            Some(Event::Request(request)) => {
+                let _ = request.fail(0, "ask where to send it: the primary only directs");
+            }
+            Some(Event::Drained) => return Ok(()),
+            Some(_) => {}
+            None => {
+                let now = Instant::now();
+                let left = team
+                    .due()
+                    .map_or(LONG, |due| due.saturating_duration_since(now));
+                let mut events: Vec<&mut dyn Pollable> = vec![server];
+                events.extend(team.pollables());
+                if !draining {
+                    // Once it was requested, it is no news any more.
+                    events.push(shutdown);
+                }
+                wait_any(&mut events, if draining { left.min(GRACE) } else { left })?;
+            }
+        }
+    }
+}
+
+/// Where requests of the kind that a client declares go.
+fn direct(question: Question, team: &mut Team) {
+    if secondary::KINDS.contains(&question.kind()) {
+        return team.direct(question);
+    }
+    // A client that has gone meanwhile is its own affair.
+    let _ = question.unknown_kind(&secondary::KINDS);
+}
