@@ -19,7 +19,9 @@ use crate::ring::record::{Accept, Cancel, Header};
 use crate::session::Broken;
 use crate::session::handover::{Mapped, Pool, Side};
 use crate::session::layout::{DIRECTS, Geometry, Memory, REPLY_RECORD, REQUEST_RECORD, Status, UP};
-use crate::sys::poll::{Epoll, Interest};
+use crate::sys::clock::Deadline;
+use crate::sys::fork::{self, Stamp};
+use crate::sys::poll::{self, Epoll, Interest, Ready};
 
 /// The client's end of a session.
 #[derive(Debug)]
@@ -38,8 +40,10 @@ pub(super) struct Link {
     mapped: Mapped,
     /// Replies that nobody waited for any more.
     unwanted: u64,
-    /// The server's epoch when our bell to it was found to have no reader.
-    gone: Option<u64>,
+    /// Whether our bell to the server was found to have no reader.
+    gone: bool,
+    /// Of the process whose session this is.
+    stamp: Stamp,
     /// Dropped last: it removes the directory and lets go of the lock.
     place: SessionDir,
 }
@@ -77,7 +81,8 @@ impl Link {
             pool: Pool::new(Side::Request, 0),
             mapped: Mapped::new(Side::Reply),
             unwanted: 0,
-            gone: None,
+            gone: false,
+            stamp: fork::stamp(),
             place,
         })
     }
@@ -144,6 +149,8 @@ impl Link {
     pub(super) fn open_bell(&mut self, epoll: &Epoll, index: u64) -> Result<()> {
         if self.up.is_none() {
             self.up = BellWriter::open(self.place.directory(), UP)?;
+            // Without a reader, the server that took the session up has died since; the next one rings.
+            self.gone = self.up.is_none();
             if let Some(up) = &self.up {
                 self.place.keep_lock_above(up)?;
                 epoll
@@ -154,6 +161,14 @@ impl Link {
         Ok(())
     }
 
+    /// Takes both bells out of `epoll`, by hand: a child made by a raw clone may keep the descriptors open.
+    pub(super) fn watch_no_longer(&self, epoll: &Epoll) {
+        let _ = epoll.remove(&self.down);
+        if let Some(up) = &self.up {
+            let _ = epoll.remove(up);
+        }
+    }
+
     /// Takes the rings off our bell.
     pub(super) fn drain(&self) {
         self.down.drain();
@@ -161,20 +176,25 @@ impl Link {
 
     /// Our bell to the server was found to have no reader.
     pub(super) fn note_death(&mut self) {
-        self.gone = Some(self.memory.server.epoch.load(Ordering::Relaxed));
+        self.gone = true;
         self.requests.forget_bell();
         self.replies.forget_bell();
     }
 
     /// Whether the server is known to be dead and no successor has taken the session up.
     pub(super) fn server_gone(&mut self) -> bool {
-        if self
-            .gone
-            .is_some_and(|epoch| epoch != self.memory.server.epoch.load(Ordering::Relaxed))
-        {
-            self.gone = None;
+        // A successor opens the other end before it does anything else with a session.
+        if self.gone && self.is_heard() {
+            self.gone = false;
         }
-        self.gone.is_some()
+        self.gone
+    }
+
+    /// Whether somebody has the other end of our bell.
+    fn is_heard(&self) -> bool {
+        let Some(up) = &self.up else { return false };
+        let shown = poll::wait_one(up, Interest::DEATH, Deadline::passed());
+        matches!(shown, Ok(shown) if !shown.is_some_and(Ready::is_dead))
     }
 
     /// Publishes a message; `false` if the ring is full. An id of 0 wants no answer.
@@ -259,6 +279,10 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
+        // In a forked child it is the parent's session.
+        if !self.stamp.is_current() {
+            return;
+        }
         self.memory.client.leaving.store(1, Ordering::Relaxed);
         raw::fence();
         if let Some(up) = &self.up {

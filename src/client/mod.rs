@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
 use crate::session::{Lease, Pollable};
 use crate::sys::clock::Deadline;
+use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
 
 /// Requests that may be unanswered or answered and not fetched; beyond, [`Client::submit`] refuses.
@@ -34,7 +35,8 @@ const HOPS: u32 = 4;
 /// It has no thread of its own. A server that dies is a delay, not an error: calls wait, to their deadline, for the next
 /// one to take the session up, unless [`ClientOptions::fail_fast`] says otherwise.
 ///
-/// `Send` but, like a pen, for one user at a time: give each thread a client of its own.
+/// `Send` but, like a pen, for one user at a time: give each thread a client of its own. A forked child makes its own
+/// too: what it inherits says [`Error::Forked`], and its parent's session goes on.
 #[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
@@ -50,6 +52,7 @@ pub struct Client {
     next_id: u64,
     dropped: u64,
     service: Name,
+    stamp: Stamp,
 }
 
 impl Client {
@@ -79,6 +82,7 @@ impl Client {
     /// [`Error::NoSpace`] before anything is sent, if a large payload does not fit into memory. What the server
     /// refuses is no error but a [`Reply`]: see [`Reply::into_answer`].
     pub fn call(&mut self, request: Request<'_>, timeout: Duration) -> Result<Reply> {
+        self.check_fork()?;
         let deadline = Deadline::after(timeout);
         let Request { kind, mut body } = request;
         for _ in 0..HOPS {
@@ -128,6 +132,7 @@ impl Client {
     /// As for [`call`](Client::call); besides [`Error::TooLong`] when more replies than a client keeps were not
     /// fetched.
     pub fn submit(&mut self, request: Request<'_>, timeout: Duration) -> Result<RequestId> {
+        self.check_fork()?;
         let deadline = Deadline::after(timeout);
         let index = match self.route(request.kind, deadline)? {
             route::Route::To(index) => index,
@@ -161,6 +166,7 @@ impl Client {
     ///
     /// As for [`next_reply`](Client::next_reply).
     pub fn try_next_reply(&mut self) -> Result<Option<Reply>> {
+        self.check_fork()?;
         if let Some(reply) = self.stash.pop_front() {
             return Ok(Some(reply));
         }
@@ -196,6 +202,7 @@ impl Client {
     ///
     /// [`Error::Corrupt`].
     pub fn cancel(&mut self, id: RequestId) -> Result<bool> {
+        self.check_fork()?;
         self.stash.retain(|reply| reply.id() != id);
         for link in self.links.iter_mut().flatten() {
             if link.cancel(id.0)? {
@@ -214,6 +221,7 @@ impl Client {
     ///
     /// [`Error::TooLong`] for more than a quarter of the ring, [`Error::Closed`], [`Error::Corrupt`].
     pub fn notify(&mut self, request: Request<'_>) -> Result<bool> {
+        self.check_fork()?;
         let index = self.routes.get(&request.kind).copied().unwrap_or(0);
         let link = self.link(index)?;
         link.check()?;
@@ -243,6 +251,7 @@ impl Client {
     ///
     /// [`Error::NoSpace`]; as for [`call`](Client::call).
     pub fn lease(&mut self, kind: RequestKind, len: u64, timeout: Duration) -> Result<Lease> {
+        self.check_fork()?;
         let index = match self.route(kind, Deadline::after(timeout))? {
             route::Route::To(index) => index,
             // The call will be refused like the question; until then any memory will do.
@@ -259,7 +268,18 @@ impl Client {
     ///
     /// [`Error::Corrupt`].
     pub fn arm(&mut self) -> Result<bool> {
+        self.check_fork()?;
         Ok(self.stash.is_empty() && self.sleep(None)?)
+    }
+
+    /// An error in a forked child, whose sessions are its parent's.
+    #[inline]
+    fn check_fork(&self) -> Result<()> {
+        if self.stamp.is_current() {
+            Ok(())
+        } else {
+            Err(Error::Forked { what: "client" })
+        }
     }
 
     fn link(&mut self, index: usize) -> Result<&mut Link> {

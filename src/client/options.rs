@@ -11,6 +11,7 @@ use crate::segment::SegmentOptions;
 use crate::session::Wait;
 use crate::session::layout::{Geometry, MAX_RING, MIN_RING};
 use crate::sys::clock::Deadline;
+use crate::sys::fork;
 use crate::sys::poll::{Epoll, Events};
 
 /// What a session's rings hold unless asked otherwise.
@@ -120,6 +121,7 @@ impl ClientOptions {
             next_id: 1,
             dropped: 0,
             service,
+            stamp: fork::stamp(),
         };
         client.add_link(link)?;
         Ok(client)
