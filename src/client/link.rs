@@ -50,6 +50,9 @@ pub(super) struct Link {
 
 pub(super) use self::message::Message;
 
+/// The word of [`Status::Open`].
+const OPEN: u64 = 1;
+
 impl Link {
     /// Over a session that has been published.
     pub(super) fn new(service: Name, published: Published) -> Result<Link> {
@@ -114,6 +117,13 @@ impl Link {
         // SYNC(status): pairs with the server's store; what it wrote before is seen.
         let word = self.memory.server.status.load(Ordering::Acquire);
         Status::unpack(word).ok_or_else(|| Broken::Status(word).into_error(self.service.as_str()))
+    }
+
+    /// Whether the server serves this session: the common case, in one load.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        // SYNC(status): pairs with the server's store.
+        self.memory.server.status.load(Ordering::Acquire) == OPEN
     }
 
     /// An error if the session is over.
@@ -198,6 +208,7 @@ impl Link {
     }
 
     /// Publishes a message; `false` if the ring is full. An id of 0 wants no answer.
+    #[inline]
     pub(super) fn send(&mut self, id: u64, deadline: u64, message: &Message<'_>) -> Result<bool> {
         let header = RequestHeader {
             id,
@@ -247,6 +258,9 @@ impl Link {
     /// Says that this side sleeps until a reply comes, and, if `room`, until there is room for a request of the greatest
     /// length. `false`: there is something already.
     pub(super) fn sleep(&mut self, room: bool) -> Result<bool> {
+        if self.replies.unreleased() > 0 {
+            self.make_room();
+        }
         let replies = self.replies.sleep();
         let room = match room {
             true => self

@@ -20,7 +20,7 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
 use crate::session::{Lease, Pollable};
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
 
@@ -83,20 +83,20 @@ impl Client {
     /// refuses is no error but a [`Reply`]: see [`Reply::into_answer`].
     pub fn call(&mut self, request: Request<'_>, timeout: Duration) -> Result<Reply> {
         self.check_fork()?;
-        let deadline = Deadline::after(timeout);
+        let timeout = &mut Timeout::new(timeout);
         let Request { kind, mut body } = request;
         for _ in 0..HOPS {
-            let index = match self.route(kind, deadline)? {
+            let index = match self.route(kind, timeout)? {
                 route::Route::To(index) => index,
                 route::Route::Refused(reply) => return Ok(reply),
             };
             let message = self.link(index)?.prepare(kind, body)?;
-            let id = self.send_until(index, &message, deadline)?;
-            let reply = self.wait_for(index, id, deadline)?;
+            let id = self.send_until(index, &message, timeout)?;
+            let reply = self.wait_for(index, id, timeout)?;
             if reply.status() != Status::Redirect {
                 return Ok(reply);
             }
-            self.follow(kind, &reply, deadline)?;
+            self.follow(kind, &reply, timeout)?;
             body = message.into_body();
         }
         Err(self.lost(kind))
@@ -114,7 +114,8 @@ impl Client {
         kind: RequestKind,
         timeout: Duration,
     ) -> Result<Result<(), Rejected>> {
-        Ok(match self.route(kind, Deadline::after(timeout))? {
+        self.check_fork()?;
+        Ok(match self.route(kind, &mut Timeout::new(timeout))? {
             route::Route::To(_) => Ok(()),
             route::Route::Refused(reply) => reply.into_answer().map(|_| ()),
         })
@@ -133,8 +134,8 @@ impl Client {
     /// fetched.
     pub fn submit(&mut self, request: Request<'_>, timeout: Duration) -> Result<RequestId> {
         self.check_fork()?;
-        let deadline = Deadline::after(timeout);
-        let index = match self.route(request.kind, deadline)? {
+        let timeout = &mut Timeout::new(timeout);
+        let index = match self.route(request.kind, timeout)? {
             route::Route::To(index) => index,
             route::Route::Refused(reply) => {
                 let id = reply.id();
@@ -144,7 +145,7 @@ impl Client {
         };
         self.check_outstanding()?;
         let message = self.link(index)?.prepare(request.kind, request.body)?;
-        self.send_until(index, &message, deadline).map(RequestId)
+        self.send_until(index, &message, timeout).map(RequestId)
     }
 
     /// The next reply to any request that was [submitted](Client::submit), in whatever order they come; interim ones
@@ -157,7 +158,7 @@ impl Client {
         if let Some(reply) = self.try_next_reply()? {
             return Ok(Some(reply));
         }
-        self.wait_for_any(Deadline::after(timeout))
+        self.wait_for_any(&mut Timeout::new(timeout))
     }
 
     /// The next reply, if there is one now. Never waits.
@@ -252,7 +253,7 @@ impl Client {
     /// [`Error::NoSpace`]; as for [`call`](Client::call).
     pub fn lease(&mut self, kind: RequestKind, len: u64, timeout: Duration) -> Result<Lease> {
         self.check_fork()?;
-        let index = match self.route(kind, Deadline::after(timeout))? {
+        let index = match self.route(kind, &mut Timeout::new(timeout))? {
             route::Route::To(index) => index,
             // The call will be refused like the question; until then any memory will do.
             route::Route::Refused(_) => 0,
@@ -282,6 +283,7 @@ impl Client {
         }
     }
 
+    #[inline]
     fn link(&mut self, index: usize) -> Result<&mut Link> {
         let service = &self.service;
         self.links

@@ -28,6 +28,7 @@ pub(super) struct Requests {
 
 impl Requests {
     /// `id` is greater than all before.
+    #[inline]
     pub(super) fn add(&mut self, id: u64, at: u64, segment: Option<Arc<Segment>>) {
         debug_assert!(self.queue.back().is_none_or(|last| last.id < id));
         self.queue.push_back(Pending {
@@ -41,6 +42,7 @@ impl Requests {
     }
 
     /// The request of this id, unless it is answered.
+    #[inline]
     pub(super) fn get(&mut self, id: u64) -> Option<&mut Pending> {
         let index = match self.queue.front() {
             Some(front) if front.id == id => 0,
@@ -56,6 +58,7 @@ impl Requests {
 
     /// Takes the request of this id off: whether its answer was still wanted, or `None` if there is no such request
     /// (any more).
+    #[inline]
     pub(super) fn answer(&mut self, id: u64) -> Option<bool> {
         let pending = self.get(id)?;
         pending.answered = true;

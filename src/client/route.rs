@@ -5,7 +5,7 @@ use super::{Client, reply::Reply};
 use crate::directory::Name;
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
-use crate::sys::clock::Deadline;
+use crate::sys::clock::Timeout;
 
 /// What is known of a kind.
 #[derive(Debug)]
@@ -18,28 +18,39 @@ pub(super) enum Route {
 
 impl Client {
     /// Finds out where requests of this kind go, asking if the service directs its clients.
-    pub(super) fn route(&mut self, kind: RequestKind, deadline: Deadline) -> Result<Route> {
-        if let Some(index) = self.routes.get(&kind) {
-            return Ok(Route::To(*index));
+    #[inline]
+    pub(super) fn route(&mut self, kind: RequestKind, timeout: &mut Timeout) -> Result<Route> {
+        if let Some(index) = self.known_route(kind) {
+            return Ok(Route::To(index));
         }
         if self.links.first().is_none_or(Option::is_none) {
-            let link = self.options.link(&self.runtime, &self.service, deadline)?;
+            let link = self
+                .options
+                .link(&self.runtime, &self.service, timeout.deadline())?;
             self.add_link(link)?;
         }
         if !self.link(0)?.directs() {
             // Not remembered: after a restart the service may direct.
             return Ok(Route::To(0));
         }
-        let id = self.send_until(0, &Message::question(kind), deadline)?;
-        let reply = self.wait_for(0, id, deadline)?;
+        let id = self.send_until(0, &Message::question(kind), timeout)?;
+        let reply = self.wait_for(0, id, timeout)?;
         match reply.status() {
             Status::Done => {
                 self.routes.insert(kind, 0);
                 Ok(Route::To(0))
             }
-            Status::Redirect => self.follow(kind, &reply, deadline).map(Route::To),
+            Status::Redirect => self.follow(kind, &reply, timeout).map(Route::To),
             _ => Ok(Route::Refused(reply)),
         }
+    }
+
+    /// Most clients have none: then nothing is hashed.
+    fn known_route(&self, kind: RequestKind) -> Option<usize> {
+        if self.routes.is_empty() {
+            return None;
+        }
+        self.routes.get(&kind).copied()
     }
 
     /// Connects to the service that a redirect names, unless a session with it is open, and remembers it for the kind.
@@ -47,7 +58,7 @@ impl Client {
         &mut self,
         kind: RequestKind,
         redirect: &Reply,
-        deadline: Deadline,
+        timeout: &mut Timeout,
     ) -> Result<usize> {
         let target = redirect.payload().as_slice().unwrap_or_default();
         let target = Name::new(String::from_utf8_lossy(target))?;
@@ -56,7 +67,9 @@ impl Client {
         let index = match self.links.iter().position(open) {
             Some(index) => index,
             None => {
-                let link = self.options.link(&self.runtime, &target, deadline)?;
+                let link = self
+                    .options
+                    .link(&self.runtime, &target, timeout.deadline())?;
                 self.add_link(link)?
             }
         };

@@ -3,22 +3,23 @@
 use super::{Client, reply::Reply};
 use crate::error::{Error, Result};
 use crate::session::wait::{Patience, Step};
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{Deadline, Timeout};
 
 use super::link::Message;
 
 impl Client {
     /// Publishes a message, waiting for room; gives its id.
+    #[inline]
     pub(super) fn send_until(
         &mut self,
         index: usize,
         message: &Message<'_>,
-        deadline: Deadline,
+        timeout: &mut Timeout,
     ) -> Result<u64> {
         let id = self.next_id;
         self.next_id += 1;
-        let expires = deadline.as_ns().unwrap_or(0);
-        let mut patience = Patience::new(self.options.wait, deadline);
+        let expires = timeout.expires();
+        let mut patience = Patience::new(self.options.wait);
         loop {
             self.check_link(index)?;
             if self.link(index)?.send(id, expires, message)? {
@@ -28,27 +29,33 @@ impl Client {
                 self.stash.push_back(reply);
                 patience.reset();
             }
-            match patience.step() {
+            match patience.step(timeout) {
                 Step::Again => {}
                 Step::Sleep => {
                     if self.sleep(Some(index))? {
-                        self.take_bells(deadline)?;
+                        self.take_bells(timeout.deadline())?;
                     }
                     self.wake();
                 }
                 Step::TimedOut => {
-                    return Err(self.timed_out(index, "room for a request to", deadline));
+                    return Err(self.timed_out(index, "room for a request to", timeout));
                 }
             }
         }
     }
 
     /// Waits for the final reply to one request; others are stashed.
-    pub(super) fn wait_for(&mut self, index: usize, id: u64, deadline: Deadline) -> Result<Reply> {
-        let mut patience = Patience::new(self.options.wait, deadline);
+    #[inline]
+    pub(super) fn wait_for(
+        &mut self,
+        index: usize,
+        id: u64,
+        timeout: &mut Timeout,
+    ) -> Result<Reply> {
+        let mut patience = Patience::new(self.options.wait);
         loop {
             // One more look after the time is up: the answer may have come while this thread had no core.
-            let step = patience.step();
+            let step = patience.step(timeout);
             while let Some(reply) = self.link(index)?.receive()? {
                 if reply.id().0 == id {
                     if reply.status().is_final() {
@@ -63,7 +70,7 @@ impl Client {
                 Step::Sleep => {
                     self.check_link(index)?;
                     if self.sleep(None)? {
-                        self.take_bells(deadline)?;
+                        self.take_bells(timeout.deadline())?;
                     }
                     self.wake();
                     patience.reset();
@@ -71,17 +78,17 @@ impl Client {
                 Step::TimedOut => {
                     self.check_link(index)?;
                     self.link(index)?.cancel(id)?;
-                    return Err(self.timed_out(index, "the answer of", deadline));
+                    return Err(self.timed_out(index, "the answer of", timeout));
                 }
             }
         }
     }
 
     /// Waits for a reply to any request.
-    pub(super) fn wait_for_any(&mut self, deadline: Deadline) -> Result<Option<Reply>> {
-        let mut patience = Patience::new(self.options.wait, deadline);
+    pub(super) fn wait_for_any(&mut self, timeout: &mut Timeout) -> Result<Option<Reply>> {
+        let mut patience = Patience::new(self.options.wait);
         while self.outstanding() > 0 {
-            let step = patience.step();
+            let step = patience.step(timeout);
             if let Some(reply) = self.receive_any()? {
                 return Ok(Some(reply));
             }
@@ -90,7 +97,7 @@ impl Client {
                 Step::Sleep => {
                     self.check_waiting_links()?;
                     if self.sleep(None)? {
-                        self.take_bells(deadline)?;
+                        self.take_bells(timeout.deadline())?;
                     }
                     self.wake();
                     patience.reset();
@@ -102,6 +109,7 @@ impl Client {
     }
 
     /// The next reply in any session.
+    #[inline]
     pub(super) fn receive_any(&mut self) -> Result<Option<Reply>> {
         for link in self.links.iter_mut().flatten() {
             if let Some(reply) = link.receive()? {
@@ -150,21 +158,30 @@ impl Client {
     }
 
     /// An error if the session is over, or its server dead and this client is not to wait for another.
+    #[inline]
     pub(super) fn check_link(&mut self, index: usize) -> Result<()> {
         let fail_fast = self.options.fail_fast;
         let link = self.link(index)?;
-        let over = link.check();
-        let gone = fail_fast && link.server_gone();
-        let service = link.service().to_string();
-        if over.is_err() {
+        if link.is_open() && !(fail_fast && link.server_gone()) {
+            return Ok(());
+        }
+        self.complain(index)
+    }
+
+    #[cold]
+    fn complain(&mut self, index: usize) -> Result<()> {
+        let link = self.link(index)?;
+        if let Err(over) = link.check() {
             self.forget(index);
-            return over;
+            return Err(over);
         }
-        if gone {
-            let reason = "it ended without a farewell".to_owned();
-            return Err(Error::ServerGone { service, reason });
+        if !(self.options.fail_fast && self.link(index)?.server_gone()) {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::ServerGone {
+            service: self.link(index)?.service().to_string(),
+            reason: "it ended without a farewell".to_owned(),
+        })
     }
 
     /// [`check_link`](Client::check_link) of every session in which something is waited for.
@@ -178,7 +195,7 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn timed_out(&mut self, index: usize, what: &str, deadline: Deadline) -> Error {
+    pub(super) fn timed_out(&mut self, index: usize, what: &str, timeout: &mut Timeout) -> Error {
         let state = match self.link(index) {
             Ok(link) => {
                 let state = if link.server_gone() {
@@ -190,6 +207,8 @@ impl Client {
             }
             Err(_) => format!("{:?}", self.service.as_str()),
         };
-        deadline.timed_out(format!("{what} service {state}"))
+        timeout
+            .deadline()
+            .timed_out(format!("{what} service {state}"))
     }
 }

@@ -1,6 +1,7 @@
 //! A record's header: what stands before each payload in a ring.
 //!
-//! A record is one to three header words and the payload, padded with zeros to whole words. Words are in
+//! A record is one to three header words and the payload, padded: in a queue to whole words, in a session (two or three
+//! header words) to whole cache lines of 64 bytes. The rest of the payload's last word is zero. Words are in
 //! the machine's byte order, and a record that meets the end of the ring goes on at its start. How many header words there are is
 //! fixed for a ring: [`PLAIN`] for a queue, [`OF_SESSION`] for replies, which say what session they belong to,
 //! [`WITH_STATE`] for requests, whose fate must outlive a server. What a ring has no use for costs it nothing: the
@@ -132,23 +133,28 @@ pub(crate) enum Start {
 /// [`Corrupt::State`] if the word is illegal, or changed in a way that only a broken client can cause.
 #[inline]
 pub(crate) fn start<W: Word>(word: &W) -> Result<Start, Corrupt> {
-    let seen = word.load_relaxed();
+    // The common case first, and without a load before it: that would fetch the line twice, to read and to write.
+    // SYNC(start): pairs with the compare-exchange in cancel; one of the two finds the word changed.
+    let seen = match word.compare_exchange(State::New.pack(), FIRST.pack()) {
+        Ok(_) => return Ok(Start::Started { attempts: 1 }),
+        Err(seen) => seen,
+    };
     let attempts = match State::unpack(seen)? {
-        State::New => 1,
+        // The exchange would have succeeded.
+        State::New => return Err(Corrupt::State(seen)),
         State::Started { attempts } => attempts.saturating_add(1).min(MAX_ATTEMPTS),
         State::Cancelled => return Ok(Start::Cancelled),
         State::Answered => return Ok(Start::Answered),
     };
-    // SYNC(start): pairs with the compare-exchange in cancel; one of the two finds the word changed.
+    // Only a broken client writes a started record's word.
     match word.compare_exchange(seen, State::Started { attempts }.pack()) {
         Ok(_) => Ok(Start::Started { attempts }),
-        // The client can have made one step only, and that from New: no second try is needed.
-        Err(now) if seen == State::New.pack() && now == State::Cancelled.pack() => {
-            Ok(Start::Cancelled)
-        }
         Err(now) => Err(Corrupt::State(now)),
     }
 }
+
+/// A record that is started for the first time.
+const FIRST: State = State::Started { attempts: 1 };
 
 /// Marks the record with this state word as answered. Its final reply must have been published.
 #[inline]
@@ -230,10 +236,12 @@ pub(crate) const fn header_len<const WORDS: usize>() -> u64 {
     WORDS as u64 * 8
 }
 
-/// The bytes that a record with a payload of `len` bytes takes in a ring with headers of `WORDS` words.
+/// The bytes that a record with a payload of `len` bytes takes in a ring with headers of `WORDS` words. A session's
+/// records are whole cache lines: one that is being read shares none with the next one, which is being written.
 #[inline]
 pub(crate) const fn record_len<const WORDS: usize>(len: u32) -> u64 {
-    header_len::<WORDS>() + (len as u64).next_multiple_of(8)
+    let unit = if WORDS < OF_SESSION { 8 } else { 64 };
+    (header_len::<WORDS>() + len as u64).next_multiple_of(unit)
 }
 
 /// What a ring's user accepts in its records.
@@ -381,7 +389,7 @@ mod tests {
         };
         assert_eq!(header.pack(), [0x0807_0605_0403_0201, 9, 1]);
         assert_eq!(Header::unpack([header.pack()[0], header.pack()[1]]), header);
-        assert_eq!([0, 1, 8, 9].map(record_len::<3>), [24, 32, 32, 40]);
+        assert_eq!([0, 40, 41, 104].map(record_len::<3>), [64, 64, 128, 128]);
         assert_eq!(record_len::<1>(u32::MAX), 8 + (1 << 32));
     }
 

@@ -262,7 +262,7 @@ const REQUEST: Header = Header {
 
 #[test]
 fn a_successor_finds_what_its_predecessor_has_not_answered() {
-    let memory = memory(256);
+    let memory = memory(512);
     let mut client = RawProducer::<WITH_STATE>::resume(memory.clone()).unwrap();
     let accept = Accept {
         kind_max: 1,

@@ -112,7 +112,7 @@ impl Server {
     }
 
     /// What a client told before its end, when there will be no more of it. What it asked is dropped.
-    fn last_words(&mut self, slot: u32) {
+    pub(super) fn last_words(&mut self, slot: u32) {
         if let Some(seated) = self.seats.get(slot as usize).and_then(Option::as_ref) {
             let words = seated.seat.last_words();
             self.ready.extend(words.into_iter().map(Event::Notify));

@@ -49,6 +49,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    #[inline]
     fn answer(mut self, status: Status, code: u32, body: Body<'_>) -> Result<()> {
         self.answered = true;
         self.seat.answer(self.ticket, self.id, status, code, body)

@@ -34,15 +34,16 @@ use crate::directory::service::ServiceDir;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
+use crate::ring::memory::RingMemory;
 use crate::session::wait::{Patience, Step};
 use crate::session::{Pollable, Wait};
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
 use crate::sys::timer::Timer;
 
 /// Looks at the hot sessions between two looks for bells of the cold ones.
-const LOOKS_A_COLLECT: u32 = 32;
+const LOOKS_A_COLLECT: u32 = 128;
 
 /// A server of one service: the one process that serves under its name.
 ///
@@ -76,6 +77,8 @@ pub struct Server {
     /// What is left of the turn of the first of them.
     turn: u32,
     looks: u32,
+    /// Requests that were handed out.
+    served: u64,
     /// Slots whose client's bell broke while its lock was held: to be looked at again.
     doubtful: Vec<Doubt>,
     /// When to look at the door again, as something was lacking to let a session in.
@@ -97,8 +100,11 @@ pub struct Server {
 struct Seated {
     seat: Arc<Seat>,
     hot: bool,
-    /// Looks in a row that found nothing.
-    empty_looks: u32,
+    /// How much the server had served when this session last had work.
+    busy_at: u64,
+    requests: RingMemory,
+    /// Where the ring's tail stood when there was nothing to do: while it stands there, a load is look enough.
+    quiet_at: Option<u64>,
     up: Arc<BellReader>,
     /// Tells this session's events from those of the one that had the slot before.
     version: u32,
@@ -150,19 +156,27 @@ impl Server {
     /// Of the operating system, for what is the server's own. What a client does wrong ends that client's session
     /// and is an event.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
-        let deadline = Deadline::after(timeout);
-        let mut patience = Patience::new(self.wait, deadline);
+        let timeout = &mut Timeout::new(timeout);
+        let mut patience = Patience::new(self.wait);
         loop {
             if let Some(event) = self.try_next()? {
                 return Ok(Some(event));
             }
-            match patience.step() {
+            // With no ring to watch there is nothing to spin for.
+            let step = match self.wait {
+                Wait::Adaptive if self.hot.is_empty() && !timeout.is_zero() => Step::Sleep,
+                _ => patience.step(timeout),
+            };
+            match step {
                 Step::Again => {}
                 Step::TimedOut => return Ok(None),
                 Step::Sleep => {
                     if self.cool_all() {
                         self.beat_idle();
-                        self.collect(deadline)?;
+                        self.collect(timeout.deadline())?;
+                        if timeout.deadline().has_passed() {
+                            return self.try_next();
+                        }
                     }
                     patience.reset();
                 }

@@ -143,6 +143,7 @@ impl ServerOptions {
             hot: VecDeque::new(),
             turn: 0,
             looks: 0,
+            served: 0,
             doubtful: Vec::new(),
             knocks: None,
             shortage: Pause::new(),

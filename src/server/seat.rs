@@ -64,11 +64,13 @@ impl Seat {
 
     /// A thread that panics between two steps of an answer leaves what a crash would leave, and every step is
     /// made to survive that: the lock's poison means nothing.
+    #[inline]
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the next request, if there is one.
+    #[inline]
     pub(super) fn take(self: &Arc<Seat>) -> Result<Took, Broken> {
         let (ticket, message) = match self.core().next()? {
             Next::Nothing => return Ok(Took::Nothing),
@@ -105,6 +107,7 @@ impl Seat {
     }
 
     /// Answers the request of this ticket. Where the answer itself cannot be sent, says so to the client too.
+    #[inline]
     pub(super) fn answer(
         &self,
         ticket: u64,
@@ -133,6 +136,7 @@ impl Seat {
     }
 
     /// Ends the session of a client that turned out to be broken when it was to be answered.
+    #[inline]
     fn sent(&self, sent: Result<(), Broken>, mut core: MutexGuard<'_, Core>) -> Result<()> {
         sent.map_err(|broken| {
             let what = broken.to_string();

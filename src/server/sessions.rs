@@ -167,6 +167,7 @@ impl Server {
         server
             .flags
             .store(if self.directs { DIRECTS } else { 0 }, Ordering::Relaxed);
+        let requests = memory.requests.clone();
         let opening = Opening {
             geometry,
             generation,
@@ -184,7 +185,9 @@ impl Server {
         Ok(Seated {
             seat: Arc::new(Seat::new(peer, self.service.to_string(), opening)?),
             hot: false,
-            empty_looks: 0,
+            busy_at: self.served,
+            quiet_at: None,
+            requests,
             up,
             version,
         })

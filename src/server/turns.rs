@@ -5,6 +5,8 @@
 //! session goes cold, and before the server sleeps, its sleep word is set, a fence follows, and its ring is looked
 //! at once more (`ring::sleep`).
 
+use std::sync::atomic::Ordering;
+
 use super::event::{End, Event};
 use super::seat::Took;
 use super::{Seated, Server};
@@ -14,8 +16,8 @@ use crate::sys::clock::Deadline;
 
 /// Requests that one session is given before it is the next one's turn.
 const TURN: u32 = 16;
-/// Empty looks in a row after which a session goes cold.
-const PATIENT_LOOKS: u32 = 64;
+/// Requests of others that are served, while a session has none, before it goes cold.
+const PATIENCE: u64 = 256;
 
 /// What an event of the epoll is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,43 +65,43 @@ pub(super) const VERSIONS: u32 = (1 << 30) - 1;
 
 impl Server {
     /// One look at the session whose turn it is.
+    #[inline]
     pub(super) fn serve_first(&mut self) -> Option<Event> {
         let slot = self.hot.front().copied()?;
+        let served = self.served;
         let Some(seated) = self.seated(slot) else {
             self.hot.pop_front();
             return None;
         };
-        let taken = seated.seat.take();
-        if !matches!(taken, Ok(Took::Nothing | Took::Blocked)) {
-            seated.empty_looks = 0;
+        // Loaded before the look, so that what comes during it is seen by the next one.
+        let tail = seated.requests.control().tail.load(Ordering::Relaxed);
+        let taken = match seated.quiet_at {
+            Some(quiet_at) if quiet_at == tail => {
+                // So that a request is fetched together with the tail that tells of it, and not after it.
+                seated.requests.records().prefetch(tail);
+                Ok(Took::Nothing)
+            }
+            _ => seated.seat.take(),
+        };
+        match taken {
+            Ok(Took::Nothing) => {
+                seated.quiet_at = Some(tail);
+                let is_patient = served.wrapping_sub(seated.busy_at) < PATIENCE;
+                self.pass(slot, is_patient);
+                return None;
+            }
+            // The client rings when it has made room.
+            Ok(Took::Blocked) => {
+                self.pass(slot, false);
+                return None;
+            }
+            _ => seated.busy_at = served,
         }
         match taken {
             Ok(Took::Request(request)) => self.count_turn(Some(Event::Request(request))),
             Ok(Took::Notify(notification)) => self.count_turn(Some(Event::Notify(notification))),
             Ok(Took::Question(question)) => self.count_turn(Some(Event::Question(question))),
-            Ok(Took::Skipped) => self.count_turn(None),
-            Ok(Took::Blocked) => {
-                // The client rings when it has made room.
-                self.hot.pop_front();
-                self.turn = 0;
-                self.cool(slot);
-                None
-            }
-            Ok(Took::Nothing) => {
-                seated.empty_looks += 1;
-                let left = seated.seat.has_left();
-                let patient = seated.empty_looks < PATIENT_LOOKS;
-                self.hot.pop_front();
-                self.turn = 0;
-                if left {
-                    self.end(slot, End::Left, Status::Closed);
-                } else if patient {
-                    self.hot.push_back(slot);
-                } else {
-                    self.cool(slot);
-                }
-                None
-            }
+            Ok(_) => self.count_turn(None),
             Err(broken) => {
                 self.end_broken(slot, &broken);
                 None
@@ -107,9 +109,23 @@ impl Server {
         }
     }
 
+    /// Ends the turn of the first session, which has nothing to do: it stays hot, or goes cold.
+    #[inline]
+    fn pass(&mut self, slot: u32, stays_hot: bool) {
+        self.turn = 0;
+        if stays_hot {
+            self.hot.rotate_left(1);
+        } else {
+            self.hot.pop_front();
+            self.cool(slot);
+        }
+    }
+
     /// Counts a request of the session whose turn it is, and ends its turn after the last one.
+    #[inline]
     fn count_turn(&mut self, event: Option<Event>) -> Option<Event> {
         self.turn += 1;
+        self.served = self.served.wrapping_add(1);
         if self.turn >= TURN {
             self.turn = 0;
             self.hot.rotate_left(1);
@@ -147,15 +163,21 @@ impl Server {
             return;
         };
         seated.up.drain();
+        if seated.seat.has_left() {
+            self.last_words(slot);
+            return self.end(slot, End::Left, Status::Closed);
+        }
         self.heat(slot);
     }
 
     /// Watches a session.
     pub(super) fn heat(&mut self, slot: u32) {
+        let served = self.served;
         let Some(seated) = self.seated(slot) else {
             return;
         };
-        seated.empty_looks = 0;
+        seated.busy_at = served;
+        seated.quiet_at = None;
         if !seated.hot {
             seated.hot = true;
             seated.seat.watch();
@@ -183,6 +205,7 @@ impl Server {
         self.hot.is_empty()
     }
 
+    #[inline]
     pub(super) fn seated(&mut self, slot: u32) -> Option<&mut Seated> {
         self.seats.get_mut(slot as usize)?.as_mut()
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use super::Buffer;
 use super::handover::Segment;
 use super::lease::Lease;
 use crate::error::{Error, Result};
@@ -58,7 +59,7 @@ pub struct Payload(Kind);
 enum Kind {
     /// The bytes from `from` on: before them stands the header with which they were copied out in one go.
     Inline {
-        bytes: Vec<u8>,
+        buffer: Buffer,
         from: usize,
     },
     Segment(Received),
@@ -84,13 +85,14 @@ impl Drop for Received {
 
 impl Payload {
     /// The bytes of a message behind its header of `from` bytes.
-    pub(crate) fn inline(bytes: Vec<u8>, from: usize) -> Payload {
-        let from = from.min(bytes.len());
-        Payload(Kind::Inline { bytes, from })
+    #[inline]
+    pub(crate) fn inline(buffer: Buffer, from: usize) -> Payload {
+        Payload(Kind::Inline { buffer, from })
     }
 
+    #[inline]
     pub(crate) fn empty() -> Payload {
-        Payload::inline(Vec::new(), 0)
+        Payload::inline(Buffer::default(), 0)
     }
 
     /// A part of a segment that was checked to hold it. `frees`: whether dropping it gives the segment back, as
@@ -107,7 +109,9 @@ impl Payload {
     /// The length in bytes.
     pub fn len(&self) -> u64 {
         match &self.0 {
-            Kind::Inline { bytes, from } => (bytes.len() - from) as u64,
+            Kind::Inline { buffer, from } => {
+                buffer.as_slice().get(*from..).unwrap_or_default().len() as u64
+            }
             Kind::Segment(received) => received.len,
         }
     }
@@ -120,7 +124,9 @@ impl Payload {
     /// The bytes of a short payload; `None` for one that lies in shared memory.
     pub fn as_slice(&self) -> Option<&[u8]> {
         match &self.0 {
-            Kind::Inline { bytes, from } => bytes.get(*from..),
+            Kind::Inline { buffer, from } => {
+                Some(buffer.as_slice().get(*from..).unwrap_or_default())
+            }
             Kind::Segment(_) => None,
         }
     }
@@ -141,9 +147,10 @@ impl Payload {
             });
         }
         match &self.0 {
-            Kind::Inline { bytes, from } => {
+            Kind::Inline { buffer, from } => {
                 let from = from + usize::try_from(offset).unwrap_or(0);
-                if let Some(bytes) = bytes.get(from..).and_then(|rest| rest.get(..into.len())) {
+                let rest = buffer.as_slice().get(from..);
+                if let Some(bytes) = rest.and_then(|rest| rest.get(..into.len())) {
                     into.copy_from_slice(bytes);
                 }
                 Ok(())
@@ -156,10 +163,7 @@ impl Payload {
     /// [`len`](Payload::len) where that matters.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
-            Kind::Inline { mut bytes, from } => {
-                bytes.drain(..from);
-                bytes
-            }
+            Kind::Inline { buffer, from } => buffer.into_vec(from),
             Kind::Segment(ref received) => {
                 let mut bytes = vec![0; usize::try_from(received.len).unwrap_or(0)];
                 // It cannot fail: the segment was checked to hold these bytes.
@@ -220,7 +224,11 @@ mod tests {
 
     #[test]
     fn an_inline_payload_is_read_whole_in_parts_and_never_beyond() {
-        let payload = Payload::inline((0..104).collect(), 4);
+        let mut buffer = Buffer::of(104);
+        for (byte, n) in buffer.as_mut_slice().iter_mut().zip(0..) {
+            *byte = n;
+        }
+        let payload = Payload::inline(buffer, 4);
         assert_eq!(payload.len(), 100);
         let mut part = [0; 10];
         payload.read_at(90, &mut part).unwrap();

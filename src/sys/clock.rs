@@ -10,6 +10,9 @@ use crate::error::Error;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
+/// By how much the coarse clock may be behind: a tick of the slowest kernels (CONFIG_HZ=100).
+const TICK: u64 = 10_000_000;
+
 /// `CLOCK_MONOTONIC` in nanoseconds.
 #[inline]
 pub(crate) fn monotonic_ns() -> u64 {
@@ -149,6 +152,52 @@ impl Backoff {
         let _ = rustix::thread::nanosleep(&request);
         self.next = (self.next * 2).min(Backoff::LONGEST);
         true
+    }
+}
+
+/// A timeout whose deadline is computed when it first matters: reading the clock costs as much as a short message.
+///
+/// It counts from the first [`deadline`](Timeout::deadline), which callers ask for after a bounded number of looks, a few
+/// microseconds after they were called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeout {
+    allowed: Duration,
+    deadline: Option<Deadline>,
+}
+
+impl Timeout {
+    #[inline]
+    pub(crate) const fn new(allowed: Duration) -> Timeout {
+        Timeout {
+            allowed,
+            deadline: None,
+        }
+    }
+
+    /// Whether nothing is to be waited for at all.
+    #[inline]
+    pub(crate) const fn is_zero(&self) -> bool {
+        self.allowed.is_zero()
+    }
+
+    /// The deadline, the same from the first call on.
+    pub(crate) fn deadline(&mut self) -> Deadline {
+        *self
+            .deadline
+            .get_or_insert_with(|| Deadline::after(self.allowed))
+    }
+
+    /// The deadline for a peer's eyes, in nanoseconds, by the coarse clock, which is cheaper: at most a tick late and
+    /// never early. 0 for none.
+    #[inline]
+    pub(crate) fn expires(&self) -> u64 {
+        if let Some(deadline) = self.deadline {
+            return deadline.as_ns().unwrap_or(0);
+        }
+        u64::try_from(self.allowed.as_nanos())
+            .ok()
+            .and_then(|nanos| coarse_ns().checked_add(nanos)?.checked_add(TICK))
+            .unwrap_or(0)
     }
 }
 

@@ -44,6 +44,18 @@ use super::map::WORD;
 /// take 3.2.
 const BLOCKS_FROM: usize = 64;
 
+/// Has the processor fetch the cache line of this word, to be read soon.
+#[inline]
+pub(crate) fn prefetch(word: &AtomicU64) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: it changes nothing that a program can see.
+    unsafe {
+        std::arch::asm!("prefetcht0 [{}]", in(reg) word.as_ptr(), options(nostack, preserves_flags));
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = word;
+}
+
 /// Copies `from` into the words of `to` from its beginning; the last word is filled up with zeros. The caller
 /// has checked that it fits; what does not is left out.
 #[inline]

@@ -24,6 +24,7 @@ impl<'a> Message<'a> {
         Message::inline(kind, RequestForm::Ask, &[])
     }
 
+    #[inline]
     fn inline(kind: RequestKind, form: RequestForm, bytes: &'a [u8]) -> Message<'a> {
         Message {
             kind,
@@ -47,6 +48,7 @@ impl<'a> Message<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn payload(&self) -> &[u8] {
         match &self.body {
             BodyKind::Bytes(bytes) => bytes,
@@ -54,6 +56,7 @@ impl<'a> Message<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn segment(&self) -> Option<Arc<Segment>> {
         match &self.body {
             BodyKind::Bytes(_) => None,
@@ -75,6 +78,7 @@ impl Link {
     }
 
     /// Makes a request ready; what is too large for the ring goes into a segment.
+    #[inline]
     pub(in crate::client) fn prepare<'a>(
         &mut self,
         kind: RequestKind,

@@ -5,10 +5,11 @@ use crate::client::reply::{Reply, RequestId};
 use crate::error::Result;
 use crate::request::{HandOver, ReplyBody, ReplyHeader, ReplyView};
 use crate::ring::raw::{self, Found};
-use crate::session::{Broken, Payload};
+use crate::session::{Broken, Buffer, Payload};
 
 impl Link {
     /// The next reply that somebody wants, if there is one.
+    #[inline]
     pub(in crate::client) fn receive(&mut self) -> Result<Option<Reply>> {
         loop {
             let found = match self.replies.peek() {
@@ -22,10 +23,9 @@ impl Link {
                 false => self.pending.get(reply.id.0).map(|pending| pending.wanted),
             };
             self.replies.advance(&found);
-            self.replies.release_read();
-            raw::fence();
-            if self.replies.must_ring() {
-                self.ring();
+            // A server that waits for room needs no more than a quarter of the ring.
+            if self.replies.unreleased() >= self.geometry.reply_capacity / 4 {
+                self.make_room();
             }
             match wanted {
                 Some(true) => return Ok(Some(reply)),
@@ -35,10 +35,12 @@ impl Link {
     }
 
     /// Copies a reply out and checks the copy.
+    #[inline]
     fn read(&mut self, found: &Found) -> Result<Reply> {
-        let mut bytes = vec![0; found.len()];
-        self.replies.read(found, &mut bytes);
-        let view = ReplyView::decode(&bytes).map_err(|error| self.broken(error.into()))?;
+        let mut buffer = Buffer::of(found.len());
+        self.replies.read(found, buffer.as_mut_slice());
+        let view =
+            ReplyView::decode(buffer.as_slice()).map_err(|error| self.broken(error.into()))?;
         let ReplyHeader {
             id,
             status,
@@ -62,7 +64,7 @@ impl Link {
                     Err(problem) => return Err(self.broken(Broken::HandOver(problem))),
                 }
             }
-            ReplyBody::Inline(_) => Payload::inline(bytes, ReplyHeader::LENGTH),
+            ReplyBody::Inline(_) => Payload::inline(buffer, ReplyHeader::LENGTH),
         };
         Ok(Reply {
             id: RequestId(id),
@@ -71,5 +73,14 @@ impl Link {
             epoch,
             payload,
         })
+    }
+
+    /// Lets the server write over the replies that were read, and rings it if it waits for that.
+    pub(super) fn make_room(&mut self) {
+        self.replies.release_read();
+        raw::fence();
+        if self.replies.must_ring() {
+            self.ring();
+        }
     }
 }

@@ -185,9 +185,10 @@ fn a_client_that_waits_uses_no_processor_time_and_keeps_its_deadline() {
     let before = sleeps();
     let none = ServiceView::wait_for(&runtime, &name("svc"), soon).unwrap();
     assert!(none.is_none() && soon.has_passed());
-    // One for the deadline; the kernel has its own when a watch ends.
+    // One for the deadline; the kernel has its own when a watch ends, more of them on a busy machine. Who looked every
+    // millisecond would sleep fifty times.
     let slept = sleeps() - before;
-    assert!(slept < 10, "{slept}");
+    assert!(slept < 40, "{slept}");
 }
 
 /// How often this thread has gone to sleep.

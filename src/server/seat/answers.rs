@@ -3,6 +3,8 @@
 //! The order for each final answer is: reply bytes, reply tail, the request's state, the head; then one fence, then a
 //! look at the client's sleep words.
 
+use std::borrow::Cow;
+
 use super::core::Core;
 use crate::error::Result;
 use crate::request::{HandOver, ReplyForm, ReplyHeader, Status};
@@ -13,24 +15,25 @@ use crate::session::{Body, BodyKind, Broken};
 
 /// A reply, ready to be published.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'a> {
     header: [u8; ReplyHeader::LENGTH],
-    payload: Vec<u8>,
+    payload: Cow<'a, [u8]>,
 }
 
 impl Core {
     /// Makes a reply of whatever size ready.
-    pub(super) fn prepare(
+    #[inline]
+    pub(super) fn prepare<'a>(
         &mut self,
         id: u64,
         status: Status,
         code: u32,
-        body: Body<'_>,
-    ) -> Result<Outgoing> {
+        body: Body<'a>,
+    ) -> Result<Outgoing<'a>> {
         let limit = u64::from(Geometry::inline_limit(self.geometry.reply_capacity));
         let lease = match body.0 {
             BodyKind::Bytes(bytes) if (ReplyHeader::LENGTH + bytes.len()) as u64 <= limit => {
-                return Ok(self.reply(id, status, code, bytes.to_vec()));
+                return Ok(self.reply(id, status, code, Cow::Borrowed(bytes)));
             }
             BodyKind::Bytes(bytes) => {
                 let mut lease = self.lease(bytes.len() as u64)?;
@@ -45,13 +48,13 @@ impl Core {
             length: lease.len(),
             offset: 0,
         };
-        let mut outgoing = self.reply(id, status, code, hand_over.encode().to_vec());
+        let mut outgoing = self.reply(id, status, code, hand_over.encode().to_vec().into());
         outgoing.header = self.header(id, status, code, ReplyForm::HandOver);
         Ok(outgoing)
     }
 
     /// A reply that says why there is no other.
-    pub(super) fn failure(&self, id: u64, reason: &str) -> Outgoing {
+    pub(super) fn failure(&self, id: u64, reason: &str) -> Outgoing<'static> {
         let limit =
             Geometry::inline_limit(self.geometry.reply_capacity) as usize - ReplyHeader::LENGTH;
         let reason = reason.as_bytes();
@@ -59,11 +62,18 @@ impl Core {
             id,
             Status::Failed,
             0,
-            reason[..reason.len().min(limit)].to_vec(),
+            reason[..reason.len().min(limit)].to_vec().into(),
         )
     }
 
-    pub(super) fn reply(&self, id: u64, status: Status, code: u32, payload: Vec<u8>) -> Outgoing {
+    #[inline]
+    pub(super) fn reply<'a>(
+        &self,
+        id: u64,
+        status: Status,
+        code: u32,
+        payload: Cow<'a, [u8]>,
+    ) -> Outgoing<'a> {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         Outgoing {
             header: self.header(id, status, code, ReplyForm::Inline(len)),
@@ -71,6 +81,7 @@ impl Core {
         }
     }
 
+    #[inline]
     fn header(
         &self,
         id: u64,
@@ -89,21 +100,39 @@ impl Core {
     }
 
     /// Publishes a reply, or keeps it until there is room. An interim one is dropped then.
-    pub(super) fn send(&mut self, ticket: Option<u64>, outgoing: Outgoing) -> Result<(), Broken> {
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        ticket: Option<u64>,
+        outgoing: Outgoing<'_>,
+    ) -> Result<(), Broken> {
         if self.outbox.is_empty() && self.push(&outgoing)? {
             if let Some(ticket) = ticket {
                 self.commit(ticket);
             }
             self.wake();
         } else if ticket.is_some() {
-            self.outbox.push_back((ticket, outgoing));
+            let header = outgoing.header;
+            let payload = outgoing.payload.into_owned().into();
+            self.outbox
+                .push_back((ticket, Outgoing { header, payload }));
             self.flush()?;
         }
         Ok(())
     }
 
     /// Publishes what was kept: `false` if some is left, for which the client then rings when it has made room.
+    #[inline]
     pub(super) fn flush(&mut self) -> Result<bool, Broken> {
+        if self.outbox.is_empty() {
+            Ok(true)
+        } else {
+            self.flush_outbox()
+        }
+    }
+
+    #[cold]
+    fn flush_outbox(&mut self) -> Result<bool, Broken> {
         while let Some((ticket, outgoing)) = self.outbox.pop_front() {
             if self.push(&outgoing)? {
                 if let Some(ticket) = ticket {
@@ -126,7 +155,8 @@ impl Core {
         Ok(true)
     }
 
-    fn push(&mut self, outgoing: &Outgoing) -> Result<bool, Broken> {
+    #[inline]
+    fn push(&mut self, outgoing: &Outgoing<'_>) -> Result<bool, Broken> {
         let header = Header {
             length: 0,
             kind: REPLY_RECORD,
@@ -147,6 +177,7 @@ impl Core {
     }
 
     /// Marks a request as answered, and frees all that are answered and have none before them that is not.
+    #[inline]
     pub(super) fn commit(&mut self, ticket: u64) {
         record::answer(self.memory.requests.state(ticket));
         if let Some(end) = self.taken.finish(ticket) {

@@ -3,6 +3,7 @@
 //! A record is freed when it and all before it are answered, so that a successor finds whatever was not. How answers
 //! go is in [`answers`](super::answers), how the session comes to its end in [`ending`](super::ending).
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ use crate::ring::raw::{self, Found, RawConsumer, RawProducer};
 use crate::ring::record::{self, Accept, Start};
 use crate::session::handover::{Mapped, Pool, Side};
 use crate::session::layout::{Geometry, Memory, REQUEST_RECORD};
-use crate::session::{Broken, Lease, Payload};
+use crate::session::{Broken, Buffer, Lease, Payload};
 use crate::sys::clock;
 
 /// What a seat is made of.
@@ -66,7 +67,7 @@ pub(super) struct Core {
     /// Requests that were taken and not freed; where a record begins is the request's ticket.
     pub(super) taken: Ledger,
     /// Answers that found no room. While there are any, nothing is taken.
-    pub(super) outbox: VecDeque<(Option<u64>, Outgoing)>,
+    pub(super) outbox: VecDeque<(Option<u64>, Outgoing<'static>)>,
     /// Whether the server's thread has turned away because of the outbox.
     pub(super) stuck: bool,
     pub(super) mapped: Mapped,
@@ -149,6 +150,7 @@ impl Core {
     }
 
     /// Takes the next record, if there is one that can be taken.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Next, Broken> {
         if self.ended {
             return self.broken.take().map_or(Ok(Next::Nothing), Err);
@@ -198,7 +200,7 @@ impl Core {
             return Ok(Next::Message(None, message));
         }
         if deadline != 0 && clock::coarse_ns() >= deadline {
-            let late = self.reply(header.id, Status::Expired, 0, Vec::new());
+            let late = self.reply(header.id, Status::Expired, 0, Cow::Borrowed(&[]));
             self.send(Some(ticket), late)?;
             return Ok(Next::Skipped);
         }
@@ -206,13 +208,14 @@ impl Core {
     }
 
     /// Copies a message out and checks the copy. The inner error is ours, not the client's fault.
+    #[inline]
     pub(super) fn read(
         &mut self,
         found: &Found,
     ) -> Result<(RequestHeader, Result<Payload>), Broken> {
-        let mut bytes = vec![0; found.len()];
-        self.requests.read(found, &mut bytes);
-        let view = RequestView::decode(&bytes)?;
+        let mut buffer = Buffer::of(found.len());
+        self.requests.read(found, buffer.as_mut_slice());
+        let view = RequestView::decode(buffer.as_slice())?;
         let header = view.header();
         let payload = match view.body() {
             RequestBody::HandOver(HandOver {
@@ -227,12 +230,13 @@ impl Core {
                     Err(problem) => return Err(Broken::HandOver(problem)),
                 }
             }
-            _ => Ok(Payload::inline(bytes, RequestHeader::LENGTH)),
+            _ => Ok(Payload::inline(buffer, RequestHeader::LENGTH)),
         };
         Ok((header, payload))
     }
 
     /// Rings the client if it sleeps and waits for what has just been done.
+    #[inline]
     pub(super) fn wake(&mut self) {
         raw::fence();
         // Both are asked: each remembers what it has rung for.

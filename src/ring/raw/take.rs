@@ -1,0 +1,195 @@
+//! The end of a ring that takes records out.
+
+use crate::ring::corrupt::Corrupt;
+use crate::ring::cursor::{ConsumerCursor, Word};
+use crate::ring::memory::RingMemory;
+use crate::ring::record::{Accept, Header, OF_SESSION, PLAIN, header_len, record_len};
+use crate::ring::sleep::{Sleeper, Waker};
+
+/// A record that was found in a ring and checked, but is still there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    /// The index at which it begins: its name until it is released.
+    pub(crate) at: u64,
+    /// Its header.
+    pub(crate) header: Header,
+}
+
+impl Found {
+    /// The payload's length.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.header.length as usize
+    }
+}
+
+/// The end that takes records out.
+#[derive(Debug)]
+pub(crate) struct RawConsumer<const WORDS: usize> {
+    memory: RingMemory,
+    cursor: ConsumerCursor,
+    accept: Accept,
+    sleeper: Sleeper,
+    waker: Waker,
+}
+
+impl<const WORDS: usize> RawConsumer<WORDS> {
+    /// Takes up the consuming end where a predecessor left it: at the first record that was not freed. In zeroed
+    /// memory that is the beginning. Records that `accept` does not allow are corrupt.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`] if the indices cannot be.
+    pub(crate) fn resume(memory: RingMemory, accept: Accept) -> Result<Self, Corrupt> {
+        const { assert!(WORDS >= 1 && WORDS <= 3) };
+        let control = memory.control();
+        let (head, tail) = (control.head.load_acquire(), control.tail.load_acquire());
+        Ok(Self {
+            cursor: ConsumerCursor::resume(memory.capacity(), head, tail)?,
+            sleeper: Sleeper::resume(&control.consumer_sleep),
+            waker: Waker::default(),
+            accept,
+            memory,
+        })
+    }
+
+    /// The memory, for other threads of this side.
+    pub(crate) fn memory(&self) -> &RingMemory {
+        &self.memory
+    }
+
+    /// The next record that was not read, checked; `None` if there is none. It is the same one until
+    /// [`advance`](Self::advance).
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`] of any sort but `State`.
+    #[inline(always)]
+    pub(crate) fn peek(&mut self) -> Result<Option<Found>, Corrupt> {
+        let available = self.cursor.readable(&self.memory.control().tail)?;
+        let at = self.cursor.next();
+        let records = self.memory.records();
+        if available == 0 {
+            if WORDS >= OF_SESSION {
+                // So that a record is fetched together with the tail that tells of it, and not after it.
+                records.prefetch(at);
+            }
+            return Ok(None);
+        }
+        let first = records.word(at).load_relaxed();
+        let generation = match WORDS {
+            PLAIN => self.accept.generation,
+            _ => records.word(at.wrapping_add(8)).load_relaxed(),
+        };
+        let header = Header::unpack([first, generation]);
+        self.accept.check::<WORDS>(header, available)?;
+        Ok(Some(Found { at, header }))
+    }
+
+    /// Copies the payload of a record out, as much of it as `into` has room for.
+    #[inline]
+    pub(crate) fn read(&self, found: &Found, into: &mut [u8]) {
+        let len = found.len().min(into.len());
+        self.memory.records().read(
+            found.at.wrapping_add(header_len::<WORDS>()),
+            &mut into[..len],
+        );
+    }
+
+    /// Replaces what is in `into` by the payload of a record.
+    #[inline]
+    pub(crate) fn read_to_vec(&self, found: &Found, into: &mut Vec<u8>) {
+        let len = found.len();
+        // Without the zeros that would be overwritten at once, where it has been long enough before.
+        if into.len() < len {
+            into.resize(len, 0);
+        } else {
+            into.truncate(len);
+        }
+        self.read(found, into);
+    }
+
+    /// Goes past a record that [`peek`](Self::peek) gave last, and gives the index where it ends. It stays in
+    /// memory until [`release`](Self::release).
+    #[inline]
+    pub(crate) fn advance(&mut self, found: &Found) -> u64 {
+        debug_assert_eq!(found.at, self.cursor.next());
+        self.cursor
+            .advance(record_len::<WORDS>(found.header.length));
+        self.cursor.next()
+    }
+
+    /// Lets the producer write over all records before the index `upto`, all of which were read.
+    #[inline]
+    pub(crate) fn release(&mut self, upto: u64) {
+        self.cursor.release(upto, &self.memory.control().head);
+    }
+
+    /// Lets the producer write over all records that were read.
+    #[inline]
+    pub(crate) fn release_read(&mut self) {
+        self.release(self.cursor.next());
+    }
+
+    /// The bytes of records that were read and not released.
+    #[inline]
+    pub(crate) fn unreleased(&self) -> u64 {
+        self.cursor.unreleased()
+    }
+
+    /// The bytes of unread records that this side knows of without looking.
+    #[inline]
+    pub(crate) fn known(&self) -> u64 {
+        self.cursor.known()
+    }
+
+    /// The index up to which records are known of.
+    pub(crate) fn seen(&self) -> u64 {
+        self.cursor.next().wrapping_add(self.cursor.known())
+    }
+
+    /// Looks at the producer's index: whether there are records that were not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Tail`].
+    #[inline]
+    pub(crate) fn look(&mut self) -> Result<bool, Corrupt> {
+        Ok(self.cursor.look(&self.memory.control().tail)? > 0)
+    }
+
+    /// Whether the producer must be rung for the room that was made. Between the release and this there must be a
+    /// [`fence`]. `true` comes once for each of the producer's sleeps.
+    #[inline]
+    pub(crate) fn must_ring(&mut self) -> bool {
+        self.waker
+            .should_ring(&self.memory.control().producer_sleep)
+    }
+
+    /// Forgets that the producer was rung: after a bell that did not get through, or for a new producer.
+    pub(crate) fn forget_bell(&mut self) {
+        self.waker.forget();
+    }
+
+    /// Says that this side sleeps (or goes cold), and looks once more. `true`: it may block, and must call
+    /// [`wake`](Self::wake) after, or this again; `false`: there are records, and it is awake.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Tail`].
+    pub(crate) fn sleep(&mut self) -> Result<bool, Corrupt> {
+        let control = self.memory.control();
+        let mut found = Ok(0);
+        self.sleeper.may_block(&control.consumer_sleep, || {
+            found = self.cursor.look(&control.tail);
+            found != Ok(0)
+        });
+        Ok(found? == 0)
+    }
+
+    /// Says that this side is awake (or hot).
+    #[inline]
+    pub(crate) fn wake(&mut self) {
+        self.sleeper.end(&self.memory.control().consumer_sleep);
+    }
+}
