@@ -96,10 +96,8 @@ impl Client {
 
     /// Drops a session that is over, and every route that leads there.
     pub(super) fn forget(&mut self, index: usize) {
-        if let Some(place) = self.links.get_mut(index) {
-            if let Some(link) = place.take() {
-                link.watch_no_longer(&self.epoll);
-            }
+        if let Some(link) = self.links.get_mut(index).and_then(Option::take) {
+            link.watch_no_longer(&self.epoll);
         }
         self.routes.retain(|_, to| *to != index);
     }

@@ -211,11 +211,6 @@ impl ProducerCursor {
         let age = self.reserved.wrapping_sub(at);
         len <= age && age <= self.capacity
     }
-
-    /// The index up to which everything is published.
-    pub(crate) fn tail(&self) -> u64 {
-        self.published
-    }
 }
 
 /// The consumer's side of the arithmetic.

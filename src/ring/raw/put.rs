@@ -95,7 +95,7 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         let (to_first, rest) = rest.split_at_mut(first.len());
         to_first.copy_from_slice(first);
         rest[..second.len()].copy_from_slice(second);
-        let len = header_len::<WORDS>() as usize + first.len() + second.len();
+        let len = words.len() * 8 + first.len() + second.len();
         self.memory.records().write(at, &record[..len]);
     }
 
