@@ -21,10 +21,6 @@ use crate::sys::process::Identity;
 use crate::sys::segment_file::{self as sys, Unpublished};
 use crate::sys::{file, inherit};
 
-/// From how many bytes on an anonymous segment is worth a look at how much memory there is, which costs as much as
-/// making a small one.
-const LOOK_FROM: u64 = 16 << 20;
-
 /// What an error calls a segment without a name.
 const ANONYMOUS: &str = "(anonymous segment)";
 
@@ -53,7 +49,8 @@ const ANONYMOUS: &str = "(anonymous segment)";
 ///
 /// * All pages are reserved when a segment is made: a store to it never fails for want of memory. Where there is no
 ///   room, making it fails, with both numbers, and leaves nothing behind.
-/// * A segment has its name only when it is complete. Whoever dies while making one leaves nothing.
+/// * A segment has its name only when it is complete. Whoever dies while making one leaves nothing (or, on a file
+///   system that has no `O_TMPFILE`, a file with a random name).
 /// * What is opened is checked before it is mapped. Afterwards nothing in the header is read again.
 /// * An **anonymous** segment is sealed: its length can never change, so that no access to it can ever be a fault,
 ///   whatever any process does.
@@ -144,16 +141,6 @@ impl<T: ?Sized> SegmentOptions<T> {
     /// [`Error::NoSpace`] if there is not so much memory, [`Error::Os`] if it cannot be made.
     pub fn anonymous(&self) -> Result<SharedSegment<T>> {
         let path = Path::new(ANONYMOUS);
-        let file_len = self.file_len()?;
-        if file_len >= LOOK_FROM
-            && let Some(free) = sys::available_memory().filter(|free| *free < file_len)
-        {
-            return Err(Error::NoSpace {
-                path: path.to_owned(),
-                wanted: file_len,
-                free,
-            });
-        }
         let fd = sys::create_memfd().map_err(Error::os("create", path))?;
         let (region, len) = self.fill(fd.as_fd(), path, path)?;
         sys::seal(&fd).map_err(Error::os("seal", path))?;
@@ -197,6 +184,10 @@ impl<T: ?Sized> SegmentOptions<T> {
     /// [`SegmentOptions::create`] for a name of the crate's own.
     pub(crate) fn create_at(&self, directory: &Directory, name: &str) -> Result<SharedSegment<T>> {
         let path = directory.path().join(name);
+        // Found out before a large segment's pages are taken for nothing.
+        if file::status_at(directory, name).is_ok() {
+            return Err(Error::os("create", &path)(Errno::EXIST));
+        }
         let new = Unpublished::create(directory.as_fd()).map_err(Error::os("create", &path))?;
         let (region, len) = self.fill(new.as_fd(), &path, directory.path())?;
         new.publish(name).map_err(Error::os("create", &path))?;
@@ -243,9 +234,8 @@ impl<T: ?Sized> SegmentOptions<T> {
     /// Makes a new file a complete segment: pages, header, and the ready word last.
     fn fill(&self, fd: BorrowedFd<'_>, path: &Path, place: &Path) -> Result<(Region, usize)> {
         let file_len = self.file_len()?;
-        // Where the file system knows its limit, what cannot fit shall not use up what others need even for a moment.
-        let free = file::free_bytes(fd);
-        if free != 0 && free < file_len {
+        // What cannot fit shall not use up what others need even for a moment.
+        if let Some(free) = sys::room_for(fd, file_len).filter(|free| *free < file_len) {
             return Err(Error::NoSpace {
                 path: place.to_owned(),
                 wanted: file_len,

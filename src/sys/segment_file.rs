@@ -142,10 +142,22 @@ pub(crate) fn whole_pages(len: u64) -> u64 {
     len.div_ceil(page).saturating_mul(page)
 }
 
+/// How many bytes a new file could have now, if that is known. Asked before `len` bytes are reserved: more than there
+/// is would fail only after all that others need was taken, or bring in the OOM killer where only memory is a limit.
+pub(crate) fn room_for(fd: impl AsFd, len: u64) -> Option<u64> {
+    /// From how many bytes on a look at the memory is worth its price, which is that of making a small segment.
+    const LOOK_FROM: u64 = 16 << 20;
+    let stat = fs::fstatvfs(fd).ok()?;
+    match stat.f_blocks {
+        // A memfd, or a tmpfs without a limit.
+        0 if len >= LOOK_FROM => available_memory(),
+        0 => None,
+        _ => Some(stat.f_bavail.saturating_mul(stat.f_frsize)),
+    }
+}
+
 /// About how many bytes of memory (with swap) could be had now; `None` if `/proc` does not say.
-///
-/// A memfd has no file system with a limit: reserving more than there is would bring in the OOM killer.
-pub(crate) fn available_memory() -> Option<u64> {
+fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -193,6 +205,15 @@ mod tests {
             [0, page, page, 2 * page]
         );
         assert!(whole_pages(u64::MAX) >= u64::MAX - page);
-        assert!(available_memory().is_some_and(|bytes| bytes > 0));
+    }
+
+    #[test]
+    fn the_room_for_a_file_is_what_its_file_system_or_the_memory_has() {
+        let dir = Scratch::new();
+        let limited = Unpublished::create(dir.fd().as_fd()).unwrap();
+        assert!(room_for(&limited, 1).is_some_and(|bytes| bytes > 0));
+        let memfd = create_memfd().unwrap();
+        assert_eq!(room_for(&memfd, 4096), None);
+        assert!(room_for(&memfd, 1 << 30).is_some_and(|bytes| bytes > 0));
     }
 }
