@@ -7,6 +7,7 @@
     reason = "what a test does not expect ends it"
 )]
 
+mod common;
 #[path = "segment/support.rs"]
 mod support;
 
@@ -19,10 +20,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
+use common::Scratch;
 use osps_ipc::{
     Directory, Error, Name, ReadOnlySegment, SegmentOptions, SharedSegment, shared_layout,
 };
-use support::{Numbers, Running, Scratch, as_role, helper, is_root, role};
+use support::{Numbers, Running, as_role, helper, is_root, role};
 
 const HEADER: usize = 128;
 
@@ -62,7 +64,7 @@ fn refused<T>(opened: osps_ipc::Result<T>) -> (&'static str, String) {
 }
 
 fn file(scratch: &Scratch, name: &str) -> std::path::PathBuf {
-    scratch.0.path().join(name)
+    scratch.path().join(name)
 }
 
 #[test]
@@ -84,14 +86,14 @@ fn two_processes_share_bytes_and_a_struct_of_atomics() {
     }
     let scratch = Scratch::new();
     let bytes = SegmentOptions::bytes(13)
-        .create(&scratch.0, &name("bytes"))
+        .create(&scratch, &name("bytes"))
         .unwrap();
     let counts = SegmentOptions::typed::<Progress>()
-        .create(&scratch.0, &name("typed"))
+        .create(&scratch, &name("typed"))
         .unwrap();
     bytes.write_at(0, b"from parent..").unwrap();
     counts.get().done.store(1, Ordering::Release);
-    Running::start(&mut helper(TEST, scratch.0.path().to_str().unwrap())).succeed();
+    Running::start(&mut helper(TEST, scratch.path().to_str().unwrap())).succeed();
     let mut seen = [0; 13];
     bytes.read_at(0, &mut seen).unwrap();
     assert_eq!(&seen, b"from childt..");
@@ -104,7 +106,7 @@ fn a_new_segment_is_zeroed_has_all_its_pages_and_takes_what_was_told() {
     let scratch = Scratch::new();
     for len in [0, 1, 7, 8, 4096 - HEADER, 4097 - HEADER, 1 << 20] {
         let options = SegmentOptions::bytes(len);
-        let segment = options.create(&scratch.0, &name("s")).unwrap();
+        let segment = options.create(&scratch, &name("s")).unwrap();
         assert_eq!((segment.len(), segment.is_empty()), (len, len == 0));
         let status = fs::metadata(file(&scratch, "s")).unwrap();
         assert_eq!(status.len(), (len + HEADER) as u64);
@@ -113,7 +115,7 @@ fn a_new_segment_is_zeroed_has_all_its_pages_and_takes_what_was_told() {
         let mut bytes = vec![1; len];
         segment.read_at(0, &mut bytes).unwrap();
         assert!(bytes.iter().all(|byte| *byte == 0));
-        SharedSegment::unlink(&scratch.0, &name("s")).unwrap();
+        SharedSegment::unlink(&scratch, &name("s")).unwrap();
         segment.write_at(0, &bytes).unwrap();
     }
     assert!(scratch.names().is_empty());
@@ -123,11 +125,11 @@ fn a_new_segment_is_zeroed_has_all_its_pages_and_takes_what_was_told() {
 fn a_name_that_is_taken_is_refused_and_left_alone() {
     let scratch = Scratch::new();
     let first = SegmentOptions::bytes(8)
-        .create(&scratch.0, &name("s"))
+        .create(&scratch, &name("s"))
         .unwrap();
     first.write_at(0, b"original").unwrap();
     let error = SegmentOptions::bytes(9)
-        .create(&scratch.0, &name("s"))
+        .create(&scratch, &name("s"))
         .unwrap_err();
     let Error::Os {
         doing,
@@ -145,13 +147,13 @@ fn a_name_that_is_taken_is_refused_and_left_alone() {
         *b"original"
     );
     let missing = SegmentOptions::bytes(0)
-        .open(&scratch.0, &name("t"))
+        .open(&scratch, &name("t"))
         .unwrap_err();
     assert!(
         matches!(missing, Error::Os { doing: "open", .. }),
         "{missing}"
     );
-    assert!(SharedSegment::unlink(&scratch.0, &name("t")).is_err());
+    assert!(SharedSegment::unlink(&scratch, &name("t")).is_err());
 }
 
 #[test]
@@ -167,7 +169,7 @@ fn a_umask_takes_nothing_from_the_owner() {
     shell
         .args(["-c", "umask 0777; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap());
-    as_role(&mut shell, TEST, scratch.0.path().to_str().unwrap());
+    as_role(&mut shell, TEST, scratch.path().to_str().unwrap());
     Running::start(&mut shell).succeed();
     assert_eq!(
         fs::metadata(file(&scratch, "s"))
@@ -183,22 +185,20 @@ fn a_umask_takes_nothing_from_the_owner() {
 fn what_was_made_as_one_kind_does_not_open_as_another() {
     let scratch = Scratch::new();
     let (bytes, typed) = (name("bytes"), name("typed"));
-    let _bytes = SegmentOptions::bytes(16)
-        .create(&scratch.0, &bytes)
-        .unwrap();
+    let _bytes = SegmentOptions::bytes(16).create(&scratch, &bytes).unwrap();
     let _typed = SegmentOptions::typed::<Progress>()
-        .create(&scratch.0, &typed)
+        .create(&scratch, &typed)
         .unwrap();
     let results = [
-        refused(SegmentOptions::typed::<Progress>().open(&scratch.0, &bytes)),
-        refused(SegmentOptions::typed::<Regress>().open(&scratch.0, &typed)),
-        refused(SegmentOptions::bytes(16).open(&scratch.0, &typed)),
-        refused(SegmentOptions::bytes(16).open_read_only(&scratch.0, &typed)),
+        refused(SegmentOptions::typed::<Progress>().open(&scratch, &bytes)),
+        refused(SegmentOptions::typed::<Regress>().open(&scratch, &typed)),
+        refused(SegmentOptions::bytes(16).open(&scratch, &typed)),
+        refused(SegmentOptions::bytes(16).open_read_only(&scratch, &typed)),
     ];
     for (what, message) in results {
         assert_eq!(what, "fingerprint", "{message}");
     }
-    let (what, message) = refused(SegmentOptions::bytes(17).open(&scratch.0, &bytes));
+    let (what, message) = refused(SegmentOptions::bytes(17).open(&scratch, &bytes));
     assert_eq!(what, "payload length");
     assert!(
         message.contains("16 bytes") && message.contains("at least 17"),
@@ -210,12 +210,12 @@ fn what_was_made_as_one_kind_does_not_open_as_another() {
 fn a_read_only_segment_loads_what_lies_there_and_nothing_beyond() {
     let scratch = Scratch::new();
     let segment = SegmentOptions::bytes(21)
-        .create(&scratch.0, &name("s"))
+        .create(&scratch, &name("s"))
         .unwrap();
     let bytes: Vec<u8> = (1..=21).collect();
     segment.write_at(0, &bytes).unwrap();
     let reader = SegmentOptions::bytes(21)
-        .open_read_only(&scratch.0, &name("s"))
+        .open_read_only(&scratch, &name("s"))
         .unwrap();
     assert_eq!((reader.len(), reader.is_empty()), (21, false));
     for offset in 0..21 {
@@ -282,30 +282,30 @@ fn the_test_vectors_are_accepted_or_refused_as_they_say() {
         let v = name("v");
         match expected.split_once(' ').unwrap() {
             ("accept", "bytes") => {
-                let segment = SegmentOptions::bytes(0).open(&scratch.0, &v).unwrap();
+                let segment = SegmentOptions::bytes(0).open(&scratch, &v).unwrap();
                 let mut payload = vec![0; segment.len()];
                 segment.read_at(0, &mut payload).unwrap();
                 assert_eq!(payload, bytes[HEADER..], "{file_name}");
                 let reader = SegmentOptions::bytes(0)
-                    .open_read_only(&scratch.0, &v)
+                    .open_read_only(&scratch, &v)
                     .unwrap();
                 assert_eq!(reader.len(), bytes.len() - HEADER);
             }
             ("accept", "Progress") => {
                 let segment = SegmentOptions::typed::<Progress>()
-                    .open(&scratch.0, &v)
+                    .open(&scratch, &v)
                     .unwrap();
                 assert_eq!(segment.get().done.load(Ordering::Relaxed), 1);
                 assert_eq!(segment.get().failed.load(Ordering::Relaxed), 2);
             }
             ("refuse", field) => {
-                let (what, message) = refused(SegmentOptions::bytes(0).open(&scratch.0, &v));
+                let (what, message) = refused(SegmentOptions::bytes(0).open(&scratch, &v));
                 assert_eq!(what, field, "{file_name}");
                 assert!(
                     message.contains(file(&scratch, "v").to_str().unwrap()),
                     "{message}"
                 );
-                let read_only = SegmentOptions::bytes(0).open_read_only(&scratch.0, &v);
+                let read_only = SegmentOptions::bytes(0).open_read_only(&scratch, &v);
                 assert_eq!(refused(read_only).1, message, "{file_name}");
             }
             other => panic!("{file_name}: {other:?}"),
@@ -319,7 +319,7 @@ fn a_lie_in_any_bit_of_the_header_is_refused_or_harmless() {
     let scratch = Scratch::new();
     let s = name("s");
     let segment = SegmentOptions::typed::<Progress>()
-        .create(&scratch.0, &s)
+        .create(&scratch, &s)
         .unwrap();
     let truth = fs::read(file(&scratch, "s")).unwrap();
     let mut refusals = BTreeMap::new();
@@ -327,7 +327,7 @@ fn a_lie_in_any_bit_of_the_header_is_refused_or_harmless() {
         let mut lie = truth.clone();
         lie[bit / 8] ^= 1 << (bit % 8);
         fs::write(file(&scratch, "s"), &lie).unwrap();
-        match SegmentOptions::typed::<Progress>().open(&scratch.0, &s) {
+        match SegmentOptions::typed::<Progress>().open(&scratch, &s) {
             Ok(opened) => {
                 opened.get().done.fetch_add(1, Ordering::Relaxed);
                 assert!(
@@ -357,12 +357,12 @@ fn a_truncated_segment_is_refused_with_both_lengths() {
     let scratch = Scratch::new();
     let s = name("s");
     let truth = {
-        let _segment = SegmentOptions::bytes(20).create(&scratch.0, &s).unwrap();
+        let _segment = SegmentOptions::bytes(20).create(&scratch, &s).unwrap();
         fs::read(file(&scratch, "s")).unwrap()
     };
     for len in 0..truth.len() {
         fs::write(file(&scratch, "s"), &truth[..len]).unwrap();
-        let (what, message) = refused(SegmentOptions::bytes(0).open(&scratch.0, &s));
+        let (what, message) = refused(SegmentOptions::bytes(0).open(&scratch, &s));
         assert_eq!(what, "length of the file");
         assert!(message.contains(&format!("found {len} bytes")), "{message}");
         assert!(message.contains("header of 128 bytes"), "{message}");
@@ -377,7 +377,7 @@ fn a_truncated_segment_is_refused_with_both_lengths() {
 fn what_is_no_regular_file_is_refused_without_waiting() {
     let scratch = Scratch::new();
     let _segment = SegmentOptions::bytes(8)
-        .create(&scratch.0, &name("s"))
+        .create(&scratch, &name("s"))
         .unwrap();
     symlink("s", file(&scratch, "link")).unwrap();
     let fifo = Command::new("mkfifo")
@@ -394,10 +394,10 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
     ] {
         for error in [
             SegmentOptions::bytes(8)
-                .open(&scratch.0, &name(bad))
+                .open(&scratch, &name(bad))
                 .unwrap_err(),
             SegmentOptions::bytes(8)
-                .open_read_only(&scratch.0, &name(bad))
+                .open_read_only(&scratch, &name(bad))
                 .unwrap_err(),
         ] {
             assert!(matches!(error, Error::BadFile { .. }), "{error}");
@@ -406,12 +406,12 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
     }
     assert!(
         SegmentOptions::bytes(8)
-            .open(&scratch.0, &name("dir"))
+            .open(&scratch, &name("dir"))
             .is_err()
     );
     assert!(
         SegmentOptions::bytes(8)
-            .open_read_only(&scratch.0, &name("dir"))
+            .open_read_only(&scratch, &name("dir"))
             .is_err()
     );
 }
@@ -420,9 +420,7 @@ fn what_is_no_regular_file_is_refused_without_waiting() {
 fn a_file_whose_pages_were_never_reserved_is_refused() {
     let scratch = Scratch::new();
     let s = name("s");
-    SegmentOptions::bytes(1 << 20)
-        .create(&scratch.0, &s)
-        .unwrap();
+    SegmentOptions::bytes(1 << 20).create(&scratch, &s).unwrap();
     let header = fs::read(file(&scratch, "s")).unwrap()[..HEADER].to_vec();
     fs::write(file(&scratch, "s"), header).unwrap();
     let sparse = fs::File::options()
@@ -431,7 +429,7 @@ fn a_file_whose_pages_were_never_reserved_is_refused() {
         .unwrap();
     sparse.set_len((1 << 20) + HEADER as u64).unwrap();
     assert_eq!(
-        refused(SegmentOptions::bytes(0).open(&scratch.0, &s)).0,
+        refused(SegmentOptions::bytes(0).open(&scratch, &s)).0,
         "pages"
     );
 }
@@ -443,11 +441,11 @@ fn a_file_of_another_user_is_refused() {
     }
     let scratch = Scratch::new();
     SegmentOptions::bytes(8)
-        .create(&scratch.0, &name("s"))
+        .create(&scratch, &name("s"))
         .unwrap();
     std::os::unix::fs::chown(file(&scratch, "s"), Some(65534), None).unwrap();
     let error = SegmentOptions::bytes(8)
-        .open(&scratch.0, &name("s"))
+        .open(&scratch, &name("s"))
         .unwrap_err();
     assert!(error.to_string().contains("uid 65534"), "{error}");
 }
@@ -496,7 +494,7 @@ fn a_full_tmpfs_is_no_space_when_a_segment_is_made_and_leaves_nothing() {
         return;
     }
     let scratch = Scratch::new();
-    let path = scratch.0.path().to_str().unwrap();
+    let path = scratch.path().to_str().unwrap();
     let mut shell = Command::new("unshare");
     let script = "mount -t tmpfs -o size=1m,mode=0700 osps-test \"$MOUNT\" && exec \"$0\" \"$@\"";
     shell
@@ -512,7 +510,7 @@ fn more_than_there_is_of_memory_is_refused_before_it_is_taken() {
     let huge = SegmentOptions::bytes(1 << 50);
     for error in [
         huge.anonymous().unwrap_err(),
-        huge.create(&scratch.0, &name("s")).unwrap_err(),
+        huge.create(&scratch, &name("s")).unwrap_err(),
     ] {
         let Error::NoSpace { wanted, free, .. } = error else {
             panic!("{error}")
@@ -526,7 +524,7 @@ fn more_than_there_is_of_memory_is_refused_before_it_is_taken() {
     assert!(endless.required_bytes() >= i64::MAX as u64);
     for error in [
         endless.anonymous().unwrap_err(),
-        endless.create(&scratch.0, &name("s")).unwrap_err(),
+        endless.create(&scratch, &name("s")).unwrap_err(),
     ] {
         assert!(matches!(error, Error::TooLong { .. }), "{error}");
     }
@@ -549,15 +547,13 @@ fn a_maker_that_is_killed_leaves_complete_segments_or_nothing() {
     }
     for kill in 0..12 {
         let scratch = Scratch::new();
-        let mut maker = Running::start(&mut helper(TEST, scratch.0.path().to_str().unwrap()));
+        let mut maker = Running::start(&mut helper(TEST, scratch.path().to_str().unwrap()));
         maker.expect(&format!("round {kill}"));
         maker.kill();
         let names = scratch.names();
         assert!(names.is_empty() || names == ["s"], "{names:?}");
         if !names.is_empty() {
-            let segment = SegmentOptions::bytes(0)
-                .open(&scratch.0, &name("s"))
-                .unwrap();
+            let segment = SegmentOptions::bytes(0).open(&scratch, &name("s")).unwrap();
             assert_eq!(segment.len(), 4 << 20);
         }
     }
@@ -686,7 +682,7 @@ fn a_token_that_does_not_fit_is_refused() {
     // All is right with it but that its length is not fixed.
     let scratch = Scratch::new();
     SegmentOptions::bytes(8)
-        .create(&scratch.0, &name("s"))
+        .create(&scratch, &name("s"))
         .unwrap();
     let bytes = fs::read(file(&scratch, "s")).unwrap();
     rustix::io::write(&memfd, &bytes).unwrap();
@@ -704,9 +700,7 @@ fn a_token_that_does_not_fit_is_refused() {
     );
     rustix::fs::fcntl_add_seals(memfd.as_fd(), rustix::fs::SealFlags::SEAL).unwrap();
     assert_eq!(SegmentOptions::bytes(8).inherited(&token).unwrap().len(), 8);
-    let named = SegmentOptions::bytes(8)
-        .open(&scratch.0, &name("s"))
-        .unwrap();
+    let named = SegmentOptions::bytes(8).open(&scratch, &name("s")).unwrap();
     let error = named.inherit(&mut Command::new("true")).unwrap_err();
     assert!(error.to_string().contains("open it by its name"), "{error}");
 }
@@ -731,10 +725,10 @@ fn a_named_segment_that_is_truncated_is_sigbus_as_the_documentation_says() {
     }
     let scratch = Scratch::new();
     SegmentOptions::bytes(1 << 16)
-        .create(&scratch.0, &name("s"))
+        .create(&scratch, &name("s"))
         .unwrap();
     let (status, output) =
-        Running::start(&mut helper(TEST, scratch.0.path().to_str().unwrap())).end();
+        Running::start(&mut helper(TEST, scratch.path().to_str().unwrap())).end();
     assert_eq!(status.signal(), Some(7), "{output}");
     assert!(output.contains("the first page is there"), "{output}");
 }

@@ -26,7 +26,7 @@ const PLACE: &str = "OSPS_IPC_TEST_DIRECTORY";
 /// What a helper's lines to its parent begin with, unlike those of the test harness.
 const MARK: &str = "@ ";
 
-/// A directory of a test, removed with its contents.
+/// A directory of a test on tmpfs, removed with its contents.
 pub(crate) struct Scratch(Directory);
 
 impl Scratch {
@@ -34,10 +34,20 @@ impl Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("osps-ipc-test-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = Path::new("/dev/shm").join(name);
         // What a process of the same number left when it was killed.
         let _ = std::fs::remove_dir_all(&path);
         Scratch(Directory::create(path).unwrap())
+    }
+
+    /// The names in it, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
     }
 }
 

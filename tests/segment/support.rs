@@ -1,48 +1,14 @@
-//! What the tests of segments need: a directory on tmpfs that cleans up, roles for commands of any form (behind a
+//! What the tests of segments need: roles for commands of any form (behind a
 //! shell, in a namespace), and children that cannot hang.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
 
-use osps_ipc::Directory;
-
-/// How long anything may take that should take no time at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use crate::common::SOON;
 
 const ROLE: &str = "OSPS_TEST_ROLE";
-
-/// A directory on tmpfs, removed with all that is in it.
-pub(crate) struct Scratch(pub(crate) Directory);
-
-impl Scratch {
-    pub(crate) fn new() -> Scratch {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = format!("/dev/shm/osps-test-{}-{number}", std::process::id());
-        Scratch(Directory::create(path).unwrap())
-    }
-
-    /// The names in it, sorted.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.path()).unwrap();
-        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
-        let mut names: Vec<String> = entries
-            .map(|entry| name(entry).into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.0.path());
-    }
-}
 
 /// The role of this process, if it is a helper of the test of that name.
 pub(crate) fn role(test: &str) -> Option<String> {
@@ -104,7 +70,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn expect(&mut self, text: &str) -> String {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(SOON) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => self.seen.push(line),
                 Err(why) => panic!("no {text:?} ({why}) in:\n{}", self.seen.join("\n")),
@@ -122,7 +88,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(SOON) {
                 Ok(line) => self.seen.push(line),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(why) => panic!("no end ({why}) after:\n{}", self.seen.join("\n")),
