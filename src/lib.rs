@@ -57,6 +57,7 @@ mod error;
 pub mod faq;
 mod fifo;
 mod heartbeat;
+mod monitor;
 pub mod request;
 pub mod restart;
 pub mod ring;
@@ -70,6 +71,7 @@ pub use directory::{Directory, Name};
 pub use error::{Error, Result};
 pub use fifo::{FifoPair, PairState, Received, Sent};
 pub use heartbeat::{Beat, Heartbeat, HeartbeatView, Reading, Statistics};
+pub use monitor::{Monitor, MonitorOptions, Probed, Report, ToldBy};
 pub use request::{RequestKind, Status};
 pub use segment::{Fingerprint, ReadOnlySegment, SegmentOptions, SharedLayout, SharedSegment};
 pub use server::{

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::sys::file::{self, FileKind, FileStatus};
 
 mod claim;
-mod holder;
+pub(crate) mod holder;
 mod name;
 mod runtime;
 mod scratch;

@@ -17,7 +17,7 @@ use crate::fifo::BellReader;
 use crate::session::Wait;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{Epoll, Events, Interest};
-use crate::sys::{fork, process};
+use crate::sys::{fork, limits};
 
 /// How long a server waits for one that is removing the service.
 const CLAIM: Duration = Duration::from_secs(5);
@@ -164,7 +164,7 @@ impl ServerOptions {
     }
 
     fn slots(&self) -> Result<u32> {
-        let limit = process::descriptor_limit();
+        let limit = limits::descriptor_limit();
         let most = limit.saturating_sub(DESCRIPTORS_LEFT) / DESCRIPTORS_A_SESSION;
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         match self.sessions {

@@ -1,7 +1,7 @@
 //! How long a waiter spins before it sleeps.
 
 use crate::sys::clock::{self, Deadline, Timeout};
-use crate::sys::process;
+use crate::sys::thread;
 
 /// How a [`Server`](crate::Server) or [`Client`](crate::Client) waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Patience {
                 return Step::Sleep;
             }
             self.yields += 1;
-            process::give_way();
+            thread::give_way();
         }
         Step::Again
     }

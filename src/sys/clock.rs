@@ -80,6 +80,14 @@ impl Deadline {
         }
     }
 
+    /// The deadline at this value of [`monotonic_ns`].
+    pub(crate) fn at_ns(at: u64) -> Deadline {
+        Deadline {
+            at: Some(at),
+            allowed: Duration::from_nanos(at.saturating_sub(monotonic_ns())),
+        }
+    }
+
     /// This deadline as a value of [`monotonic_ns`]; `None` if it never comes.
     pub(crate) const fn as_ns(self) -> Option<u64> {
         self.at

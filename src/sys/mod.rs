@@ -7,6 +7,7 @@ pub(crate) mod file;
 pub(crate) mod fork;
 mod fork_state;
 pub(crate) mod inherit;
+pub(crate) mod limits;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod pidfd;

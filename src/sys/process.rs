@@ -74,6 +74,15 @@ impl Identity {
         Ok(identity)
     }
 
+    /// The process that has this number in this process's pid namespace now.
+    pub(crate) fn of(pid: u32) -> Result<Identity> {
+        Ok(Identity {
+            pid,
+            start_time: start_time(&format!("/proc/{pid}/stat"))?,
+            ..Identity::current()?
+        })
+    }
+
     fn read() -> Result<Identity> {
         Ok(Identity {
             boot_id: boot_id()?,
@@ -301,18 +310,6 @@ fn parse_boottime_offset(offsets: &str) -> Option<i64> {
 fn proc_is_ours(pid: u32) -> bool {
     rustix::fs::readlinkat(CWD, "/proc/self", Vec::new())
         .is_ok_and(|target| target.to_bytes() == pid.to_string().as_bytes())
-}
-
-/// Offers the core to whoever else wants it.
-pub(crate) fn give_way() {
-    rustix::thread::sched_yield();
-}
-
-/// How many descriptors this process may have open (the soft limit).
-pub(crate) fn descriptor_limit() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile)
-        .current
-        .unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

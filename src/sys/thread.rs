@@ -25,6 +25,11 @@ pub(crate) fn id(stamp: u64) -> u32 {
     }
 }
 
+/// Offers the core to whoever else wants it.
+pub(crate) fn give_way() {
+    rustix::thread::sched_yield();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
