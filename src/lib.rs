@@ -64,6 +64,7 @@ pub mod ring;
 pub mod segment;
 mod server;
 mod session;
+pub mod supervisor;
 mod sys;
 
 pub use client::{Client, ClientOptions, Rejected, Reply, Request, RequestId};
@@ -78,6 +79,7 @@ pub use server::{
     End, Event, Incoming, Notification, Peer, Question, Server, ServerOptions, SessionId, Token,
 };
 pub use session::{Body, Lease, Payload, Pollable, Reader, Shutdown, Wait, wait_any};
+pub use supervisor::{Supervisor, SupervisorOptions};
 
 /// Runs the example of the README.
 #[cfg(doctest)]

@@ -1,16 +1,43 @@
 //! Processes that are watched, hang, die, and are started again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test does not expect ends it"
+)]
+
 mod common;
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{SOON, Scratch};
-use osps_ipc::detector::Phase;
+use common::{Helper, SOON, Scratch};
+use osps_ipc::detector::{Cause, Config, Death, Phase, Verdict};
+use osps_ipc::restart::{Decision, ExitCause, Policy};
+use osps_ipc::supervisor::{self, Rung};
 use osps_ipc::{
-    ClientOptions, Event, HeartbeatView, Name, Reading, Request, RequestKind, Server, ServerOptions,
+    Client, ClientOptions, Error, Event, HeartbeatView, Monitor, MonitorOptions, Name, Probed,
+    Reading, Report, Request, RequestKind, Server, ServerOptions, Shutdown, Supervisor,
+    SupervisorOptions, wait_any,
 };
 
 const ECHO: RequestKind = RequestKind::new("echo");
+/// What the server of these tests does when it is asked to.
+const SPIN: RequestKind = RequestKind::new("spin");
+const BLOCK: RequestKind = RequestKind::new("block");
+const EXIT: RequestKind = RequestKind::new("exit");
+
+/// A hang is told after this time and one and a half periods.
+const BUDGET: Duration = Duration::from_millis(250);
+const PERIOD: Duration = Duration::from_millis(10);
+
+fn config() -> Config {
+    let mut config = Config::new(PERIOD, BUDGET);
+    config.challenge_every = Some(Duration::from_millis(200));
+    config.challenge_within = BUDGET;
+    config
+}
 
 /// Looks again and again until it sees what it waits for.
 fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
@@ -97,4 +124,429 @@ fn a_server_that_sleeps_outside_is_idle_until_it_is_asked_again() {
     let _ = heart.beat();
     assert_eq!(read(&view).sample.progress, 42);
     assert_eq!(read(&view).pid, std::process::id());
+}
+
+/// The server of these tests, in a process of its own.
+#[test]
+fn serve() {
+    let Some((role, place)) = common::role() else {
+        return;
+    };
+    match &*role {
+        "serve" => {}
+        code => std::process::exit(code.parse().unwrap()),
+    }
+    let mut shutdown = Shutdown::install().unwrap();
+    let bound = ServerOptions::new()
+        .directory(place.path())
+        .heartbeat(BUDGET)
+        .bind("svc");
+    let mut server = match bound {
+        Ok(server) => server,
+        Err(Error::AlreadyRunning { .. }) => {
+            std::process::exit(osps_ipc::restart::EXIT_ALREADY_RUNNING)
+        }
+        Err(error) => panic!("{error}"),
+    };
+    while !shutdown.is_requested() {
+        wait_any(&mut [&mut server, &mut shutdown], SOON).unwrap();
+        while let Some(event) = server.try_next().unwrap() {
+            let Event::Request(request) = event else {
+                continue;
+            };
+            match request.kind() {
+                SPIN => loop {
+                    std::hint::spin_loop();
+                },
+                BLOCK => loop {
+                    std::thread::park();
+                },
+                EXIT => {
+                    let code = request.payload().as_slice().unwrap();
+                    std::process::exit(String::from_utf8_lossy(code).parse().unwrap())
+                }
+                ECHO => request.reply("").unwrap(),
+                _ => request.unknown_kind(&[ECHO]).unwrap(),
+            }
+        }
+    }
+}
+
+/// The server, started by these tests and not by a supervisor.
+fn start(place: &Scratch) -> Helper {
+    Helper::start("serve", "serve", place.path())
+}
+
+/// How a supervisor starts it.
+fn command(role: &str, place: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "serve", "--nocapture", "--include-ignored"])
+        .env("OSPS_IPC_TEST_ROLE", role)
+        .env("OSPS_IPC_TEST_DIRECTORY", place)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn client(place: &Scratch) -> Client {
+    ClientOptions::new()
+        .directory(place.path())
+        .connect("svc", SOON)
+        .unwrap()
+}
+
+fn signal(signal: &str, pid: u32) {
+    let status = Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+fn monitor(place: &Scratch) -> Monitor {
+    MonitorOptions::new()
+        .directory(place.path())
+        .config(config())
+        .watch("svc")
+        .unwrap()
+}
+
+/// The first report that is wanted, and how long it took.
+fn until_verdict(monitor: &mut Monitor, wanted: impl Fn(Verdict) -> bool) -> (Report, Duration) {
+    let start = Instant::now();
+    loop {
+        assert!(start.elapsed() < SOON, "{:?}", monitor.last());
+        if let Some(report) = monitor.next_timeout(SOON).unwrap()
+            && wanted(report.verdict())
+        {
+            return (report, start.elapsed());
+        }
+    }
+}
+
+fn is_alive(verdict: Verdict) -> bool {
+    verdict == Verdict::Alive
+}
+
+fn is_hung(cause: Cause) -> impl Fn(Verdict) -> bool {
+    move |verdict| verdict == Verdict::Hung { cause }
+}
+
+#[test]
+fn a_monitor_tells_why_a_process_hangs_and_that_it_is_well_again() {
+    let place = Scratch::new();
+    let mut monitor = monitor(&place);
+    assert_eq!(monitor.look().unwrap().verdict(), Verdict::NoPeer);
+    for (fault, cause) in [(SPIN, Cause::Spinning), (BLOCK, Cause::Blocked)] {
+        let mut server = start(&place);
+        let (report, _) = until_verdict(&mut monitor, is_alive);
+        assert_eq!(report.pid, Some(server.pid()));
+        let mut client = client(&place);
+        client.submit(Request::new(fault, ""), SOON).unwrap();
+        let (report, after) = until_verdict(&mut monitor, is_hung(cause));
+        assert!(report.judgement.actionable, "{report}");
+        assert!(after >= BUDGET / 2, "{after:?}");
+        println!("{fault}: {after:?}: {report}");
+        drop(client);
+        server.kill();
+        let (report, _) = until_verdict(&mut monitor, |verdict| {
+            matches!(verdict, Verdict::Dead { .. })
+        });
+        let killed = Death::Killed {
+            signal: 9,
+            dumped: false,
+        };
+        // Reaped by this very process before the monitor looked: then only the kernel may know.
+        let how = [Death::Unknown, killed].map(|how| Verdict::Dead { how });
+        assert!(how.contains(&report.verdict()), "{report}");
+        // What the dead server had begun is asked again of the next.
+        std::fs::remove_dir_all(place.path().join("svc")).unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_is_stopped_while_it_is_idle_is_found_by_the_challenge() {
+    let place = Scratch::new();
+    let server = start(&place);
+    let mut monitor = monitor(&place);
+    until_verdict(&mut monitor, is_alive);
+    for _ in 0..2 {
+        signal("-STOP", server.pid());
+        let (report, after) = until_verdict(&mut monitor, is_hung(Cause::Stopped));
+        assert!(report.judgement.actionable, "{report}");
+        println!("{after:?}: {report}");
+        signal("-CONT", server.pid());
+        until_verdict(&mut monitor, is_alive);
+    }
+    let before = monitor.last().cloned();
+    assert_eq!(
+        monitor.next_timeout(Duration::from_millis(500)).unwrap(),
+        None,
+        "{before:?}"
+    );
+}
+
+#[test]
+fn a_probe_proves_the_path_and_its_loss() {
+    let place = Scratch::new();
+    let mut server = start(&place);
+    let every = Duration::from_millis(20);
+    let mut monitor = MonitorOptions::new()
+        .directory(place.path())
+        .config(config())
+        .probe(every, every * 5)
+        .watch("svc")
+        .unwrap();
+    let mut until_probed = |wanted: fn(&Probed) -> bool| {
+        let start = Instant::now();
+        loop {
+            assert!(start.elapsed() < SOON);
+            let report = monitor.next_timeout(SOON).unwrap().unwrap();
+            if wanted(&report.probed) {
+                return report;
+            }
+        }
+    };
+    until_probed(|probed| matches!(probed, Probed::Works { .. }));
+    signal("-STOP", server.pid());
+    let report = until_probed(|probed| matches!(probed, Probed::Fails { .. }));
+    assert!(report.to_string().contains("no answer"), "{report}");
+    signal("-CONT", server.pid());
+    until_probed(|probed| matches!(probed, Probed::Works { .. }));
+    server.kill();
+    let _next = start(&place);
+    until_probed(|probed| matches!(probed, Probed::Unknown));
+    until_probed(|probed| matches!(probed, Probed::Works { .. }));
+}
+
+/// A supervisor whose service ends with it.
+struct Supervised(Supervisor);
+
+impl Supervised {
+    fn start(options: SupervisorOptions, place: &Scratch) -> Supervised {
+        Supervised(
+            options
+                .directory(place.path())
+                .config(config())
+                .grace(Duration::from_secs(2))
+                .supervise("svc")
+                .unwrap(),
+        )
+    }
+
+    fn serving(place: &Scratch) -> Supervised {
+        let mut policy = Policy::default();
+        policy.window = Duration::ZERO;
+        policy.first_delay = Duration::ZERO;
+        let options = SupervisorOptions::new(command("serve", place.path())).policy(policy);
+        Supervised::start(options, place)
+    }
+
+    /// The first event that is wanted.
+    fn until<T>(&mut self, wanted: impl Fn(&supervisor::Event) -> Option<T>) -> T {
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        loop {
+            assert!(start.elapsed() < SOON, "{seen:#?}");
+            if let Some(event) = self.0.next_timeout(SOON).unwrap() {
+                if let Some(wanted) = wanted(&event) {
+                    return wanted;
+                }
+                seen.push(event.to_string());
+            }
+            assert!(!self.0.is_over(), "{seen:#?}");
+        }
+    }
+
+    fn until_ready(&mut self) -> u32 {
+        self.until(|event| match event {
+            supervisor::Event::Ready { pid, .. } => Some(*pid),
+            _ => None,
+        })
+    }
+
+    fn until_ended(&mut self) -> ExitCause {
+        self.until(|event| match event {
+            supervisor::Event::Ended { report, .. } => Some(report.end.cause),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        let start = Instant::now();
+        self.0.stop();
+        self.0.stop();
+        while !self.0.is_over() && start.elapsed() < SOON {
+            let _ = self.0.next_timeout(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
+fn a_killed_server_is_replaced_and_its_client_notices_a_delay_at_most() {
+    let place = Scratch::new();
+    let mut supervised = Supervised::serving(&place);
+    let mut pid = supervised.until_ready();
+    let mut client = client(&place);
+    for _ in 0..5 {
+        client.call(Request::new(ECHO, ""), SOON).unwrap();
+        let killed = Instant::now();
+        signal("-KILL", pid);
+        let cause = supervised.until_ended();
+        let noticed = killed.elapsed();
+        assert_eq!(
+            cause,
+            ExitCause::Died(Death::Killed {
+                signal: 9,
+                dumped: false
+            })
+        );
+        let next = supervised.until_ready();
+        client.call(Request::new(ECHO, ""), SOON).unwrap();
+        println!(
+            "told after {noticed:?}, served after {:?}",
+            killed.elapsed()
+        );
+        assert_ne!(next, pid);
+        pid = next;
+    }
+    assert_eq!(supervised.0.history().len(), 5);
+}
+
+#[test]
+fn a_server_that_hangs_is_killed_for_its_cause_and_replaced() {
+    let place = Scratch::new();
+    let mut supervised = Supervised::serving(&place);
+    for (fault, cause) in [
+        (Some(SPIN), Cause::Spinning),
+        (Some(BLOCK), Cause::Blocked),
+        (None, Cause::Stopped),
+    ] {
+        let pid = supervised.until_ready();
+        match fault {
+            Some(kind) => {
+                let mut client = client(&place);
+                client.submit(Request::new(kind, ""), SOON).unwrap();
+                // Gone before its request could be given to the next server.
+                supervised.until(|event| match event {
+                    supervisor::Event::Verdict(report) if is_hung(cause)(report.verdict()) => {
+                        Some(())
+                    }
+                    _ => None,
+                });
+            }
+            None => signal("-STOP", pid),
+        }
+        let rung = supervised.until(|event| match event {
+            supervisor::Event::Ending { rung, .. } => Some(*rung),
+            _ => None,
+        });
+        assert_eq!(rung, Rung::Killed);
+        assert_eq!(supervised.until_ended(), ExitCause::KilledAsHung(cause));
+    }
+    supervised.until_ready();
+}
+
+#[test]
+fn a_server_that_exits_at_once_again_and_again_is_given_up_and_its_clients_are_told() {
+    let place = Scratch::new();
+    // A client whose server has been killed.
+    let mut server = start(&place);
+    let mut client = client(&place);
+    server.kill();
+    let mut policy = Policy::default();
+    policy.first_delay = Duration::from_millis(5);
+    let options = SupervisorOptions::new(command("1", place.path())).policy(policy);
+    let mut supervised = Supervised::start(options, &place);
+    let mut reports = Vec::new();
+    while reports.len() < 6 {
+        reports.push(supervised.until(|event| match event {
+            supervisor::Event::Ended { report, .. } => Some(*report),
+            _ => None,
+        }));
+    }
+    let left: Vec<u32> = reports.iter().map(|report| report.left).collect();
+    assert_eq!(left, [4, 3, 2, 1, 0, 0]);
+    assert!(
+        reports
+            .iter()
+            .all(|report| report.end.cause == ExitCause::Died(Death::Exited(1)))
+    );
+    assert_eq!(reports[0].decision, Decision::RestartNow);
+    assert_eq!(reports[5].decision, Decision::GiveUp);
+    assert!(supervised.0.has_given_up());
+    let refused = client.call(Request::new(ECHO, ""), SOON).unwrap_err();
+    assert!(
+        refused.to_string().contains("given the service up"),
+        "{refused}"
+    );
+    assert!(!place.path().join("svc").exists());
+}
+
+#[test]
+fn a_server_that_exits_in_good_order_is_not_started_again() {
+    for (code, cause) in [("0", Death::Exited(0)), ("125", Death::Exited(125))] {
+        let place = Scratch::new();
+        let mut supervised = Supervised::serving(&place);
+        supervised.until_ready();
+        let mut client = client(&place);
+        client.submit(Request::new(EXIT, code), SOON).unwrap();
+        assert_eq!(supervised.until_ended(), ExitCause::Died(cause));
+        assert!(supervised.0.is_over() && !supervised.0.has_given_up());
+    }
+}
+
+#[test]
+fn a_running_service_is_adopted_and_outlives_its_supervisor() {
+    let place = Scratch::new();
+    let mut server = start(&place);
+    let mut client = client(&place);
+    let adopted = |event: &supervisor::Event| match event {
+        supervisor::Event::Adopted { pid } => Some(*pid),
+        _ => None,
+    };
+    let supervise = || {
+        SupervisorOptions::new(command("serve", place.path()))
+            .directory(place.path())
+            .config(config())
+            .supervise("svc")
+    };
+    for _ in 0..2 {
+        let mut supervisor = supervise().unwrap();
+        let event = supervisor.next_timeout(SOON).unwrap().unwrap();
+        assert_eq!(adopted(&event), Some(server.pid()));
+        assert!(matches!(supervise(), Err(Error::AlreadyRunning { .. })));
+        drop(supervisor);
+        client.call(Request::new(ECHO, ""), SOON).unwrap();
+    }
+    let mut supervised = Supervised::serving(&place);
+    assert_eq!(supervised.until_ready(), server.pid());
+    // One that starts while another serves ends with the code that says so.
+    let mut second = command("serve", place.path()).spawn().unwrap();
+    let code = second.wait().unwrap().code();
+    assert_eq!(code, Some(osps_ipc::restart::EXIT_ALREADY_RUNNING));
+    server.kill();
+    supervised.until_ended();
+    assert_ne!(supervised.until_ready(), server.pid());
+    client.call(Request::new(ECHO, ""), SOON).unwrap();
+}
+
+#[test]
+fn a_stop_asks_first_and_the_service_removes_its_names() {
+    let place = Scratch::new();
+    let mut supervised = Supervised::serving(&place);
+    supervised.until_ready();
+    supervised.0.stop();
+    let rung = supervised.until(|event| match event {
+        supervisor::Event::Ending { rung, .. } => Some(*rung),
+        _ => None,
+    });
+    assert_eq!(rung, Rung::Asked);
+    assert_eq!(supervised.until_ended(), ExitCause::Stopped);
+    assert!(supervised.0.is_over());
+    assert!(!place.path().join("svc").exists());
+    drop(supervised);
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
 }

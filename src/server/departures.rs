@@ -119,11 +119,16 @@ impl Server {
         }
     }
 
+    /// Ends all, and tells every client that nobody will serve again.
+    pub(crate) fn give_up(mut self) {
+        self.close(Status::GaveUp);
+    }
+
     /// Ends all in good order: every client is told, and the service's names are removed.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, status: Status) {
         self.board.set_state(State::Ended);
         for seated in self.seats.iter_mut().filter_map(Option::take) {
-            seated.seat.end(Status::Closed, &self.epoll);
+            seated.seat.end(status, &self.epoll);
         }
         self.farewell();
         // There is nobody to report an error to; what is left then, a successor removes.
@@ -132,7 +137,7 @@ impl Server {
         };
         for new in retired.service().new_sessions().unwrap_or_default() {
             if let Ok(Some(directory)) = retired.service().open_new(&new) {
-                tell(&directory, Status::Closed);
+                tell(&directory, status);
             }
         }
         let _ = retired.delete();

@@ -35,6 +35,7 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
 use crate::ring::memory::RingMemory;
+use crate::session::layout::Status;
 use crate::session::wait::{Patience, Step};
 use crate::session::{Pollable, Wait};
 use crate::sys::clock::{Deadline, Timeout};
@@ -317,7 +318,7 @@ impl Drop for Server {
         if std::thread::panicking() || !self.is_bound {
             self.abandon();
         } else {
-            self.close();
+            self.close(Status::Closed);
         }
     }
 }

@@ -54,6 +54,8 @@ pub(crate) const SIDEWAYS: &[(&str, &str)] = &[
     // The probe takes the path that clients take; the supervisor acts on what the monitor says.
     ("monitor", "client"),
     ("supervisor", "monitor"),
+    // It tells the clients of a service that it has given up.
+    ("supervisor", "server"),
 ];
 
 /// The crates that the library is built on.

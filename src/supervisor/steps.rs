@@ -1,0 +1,259 @@
+//! What is done when: from start to end of a process, and on to the next.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::event::{Event, Rung};
+use super::{State, Supervisor};
+use crate::detector::{Owed, Reason, Verdict};
+use crate::error::Result;
+use crate::monitor::{Report, Watched};
+use crate::restart::{self, Decision, ExitCause, Seen, StopLadder};
+use crate::sys::clock;
+use crate::sys::pidfd::{self, End};
+
+/// Between two looks at a process that is to end, whether it was stopped meanwhile and does not see the signal.
+const HELD: u64 = 100_000_000;
+
+impl Supervisor {
+    /// Does what is due.
+    pub(super) fn work(&mut self) -> Result<()> {
+        self.disarm()?;
+        let now = clock::monotonic_ns();
+        match self.state {
+            State::Due(at) if now >= at => self.begin(now)?,
+            State::Running => {
+                if let Some(report) = self.monitor.try_next()? {
+                    self.note(report);
+                }
+                self.judge(now)?;
+            }
+            State::Stopping(..) => {
+                // Its end shows how it came; and what the probe's session shows is to be taken off.
+                if let Some(report) = self.monitor.try_next()? {
+                    self.events.push_back(Event::Verdict(report));
+                }
+                self.descend(now)?;
+            }
+            State::Due(_) | State::Over => {}
+        }
+        if self.is_subreaper {
+            self.reap_orphans();
+        }
+        Ok(())
+    }
+
+    /// Adopts who serves already, else starts a process.
+    fn begin(&mut self, now: u64) -> Result<()> {
+        if self.adopt(now)? {
+            return Ok(());
+        }
+        use std::os::unix::process::CommandExt;
+        let spawned = self
+            .command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| error.to_string());
+        let followed = spawned.and_then(|child| {
+            let pid = child.id();
+            Watched::child(self.monitor.runtime(), self.monitor.service(), pid)
+                .and_then(|watched| self.monitor.follow(watched))
+                .map_err(|error| {
+                    // Not to be watched means not to be left.
+                    let mut child = child;
+                    let _ = child.kill().and_then(|()| child.wait());
+                    error.to_string()
+                })
+                .map(|()| pid)
+        });
+        match followed {
+            Ok(pid) => self.run(now, Event::Started { pid }),
+            Err(error) => self.decide(now, None, ExitCause::NotStarted, Some(error))?,
+        }
+        Ok(())
+    }
+
+    /// Watches the process that holds the service's lock, if there is one.
+    fn adopt(&mut self, now: u64) -> Result<bool> {
+        let (runtime, service) = (self.monitor.runtime(), self.monitor.service());
+        let Some(watched) = Watched::server_of(runtime, service)? else {
+            return Ok(false);
+        };
+        let pid = watched.pid();
+        self.monitor.follow(watched)?;
+        self.run(now, Event::Adopted { pid });
+        Ok(true)
+    }
+
+    fn run(&mut self, now: u64, event: Event) {
+        self.state = State::Running;
+        self.ready = false;
+        self.since = now;
+        self.events.push_back(event);
+    }
+
+    /// Tells of a change.
+    fn note(&mut self, report: Report) {
+        let serves = !matches!(
+            report.verdict(),
+            Verdict::Starting | Verdict::NoPeer | Verdict::Dead { .. } | Verdict::Dying
+        );
+        let is_start = matches!(
+            report.judgement.reason,
+            Reason::Overdue(wait, _) if wait.owed == Owed::Start
+        );
+        if let Some(pid) = report.pid
+            && serves
+            && !is_start
+            && !self.ready
+        {
+            let now = clock::monotonic_ns();
+            self.ready = true;
+            self.restarts.healthy(now);
+            let after = Duration::from_nanos(now.saturating_sub(self.since));
+            self.events.push_back(Event::Ready { pid, after });
+        }
+        self.events.push_back(Event::Verdict(report));
+    }
+
+    /// Acts on what the last look saw.
+    fn judge(&mut self, now: u64) -> Result<()> {
+        let Some(last) = self.monitor.last() else {
+            return Ok(());
+        };
+        if last.pid != self.monitor.pid() {
+            // Of the process before.
+            return Ok(());
+        }
+        let actionable = last.judgement.actionable;
+        match last.verdict() {
+            Verdict::Dead { how } => self.end(now, ExitCause::Died(how))?,
+            Verdict::Hung { cause } if actionable => {
+                let is_start = matches!(
+                    last.judgement.reason,
+                    Reason::Overdue(wait, _) if wait.owed == Owed::Start
+                );
+                let cause = match is_start {
+                    true => ExitCause::NotReady,
+                    false => ExitCause::KilledAsHung(cause),
+                };
+                self.stop_for(StopLadder::kill(), cause);
+            }
+            Verdict::Dying if actionable => {
+                self.stop_for(StopLadder::kill(), ExitCause::KilledInDump);
+            }
+            // Nobody can find it any more, itself included; but it can end in good order.
+            Verdict::Orphaned => {
+                self.stop_for(StopLadder::ask(self.grace), ExitCause::KilledAsOrphan);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Begins to stop the process.
+    pub(super) fn stop_for(&mut self, ladder: StopLadder, cause: ExitCause) {
+        self.state = State::Stopping(ladder, cause);
+    }
+
+    /// One step of stopping it.
+    fn descend(&mut self, now: u64) -> Result<()> {
+        let State::Stopping(ladder, cause) = &mut self.state else {
+            return Ok(());
+        };
+        let Some(watched) = self.monitor.watched() else {
+            return Ok(());
+        };
+        let pid = watched.pid();
+        loop {
+            let seen = match watched.has_ended() {
+                true => Seen::Gone,
+                false if watched.is_held() => Seen::Held,
+                false => Seen::Running,
+            };
+            let rung = match ladder.step(now, seen) {
+                restart::Rung::Terminate => Rung::Asked,
+                restart::Rung::Kill => Rung::Killed,
+                restart::Rung::Wait { .. } => return Ok(()),
+                restart::Rung::Gone => break,
+            };
+            watched.end(match rung {
+                Rung::Asked => End::Terminate,
+                Rung::Killed => End::Kill,
+            })?;
+            self.events.push_back(Event::Ending {
+                pid,
+                rung,
+                cause: *cause,
+            });
+        }
+        let cause = *cause;
+        self.end(now, cause)
+    }
+
+    /// When the next step of stopping is due at the latest.
+    pub(super) fn rung_until(&self) -> Option<u64> {
+        let State::Stopping(ladder, _) = &self.state else {
+            return None;
+        };
+        let now = clock::monotonic_ns();
+        match ladder.clone().step(now, Seen::Running) {
+            restart::Rung::Wait { until: Some(until) } => Some(until.min(now.saturating_add(HELD))),
+            restart::Rung::Wait { until: None } | restart::Rung::Gone => None,
+            restart::Rung::Terminate | restart::Rung::Kill => Some(now),
+        }
+    }
+
+    /// It is gone: confirmed.
+    fn end(&mut self, now: u64, cause: ExitCause) -> Result<()> {
+        let watched = self.monitor.forget();
+        if let Some(watched) = &watched {
+            watched.reap();
+        }
+        self.decide(now, watched.map(|watched| watched.pid()), cause, None)
+    }
+
+    fn decide(
+        &mut self,
+        now: u64,
+        pid: Option<u32>,
+        cause: ExitCause,
+        error: Option<String>,
+    ) -> Result<()> {
+        let mut report = self.restarts.ended(now, cause);
+        self.tell(pid, report, error);
+        if report.decision == Decision::Adopt && !self.adopt(now)? {
+            report = self.restarts.ended(now, ExitCause::NotAdopted);
+            self.tell(None, report, None);
+        }
+        match report.decision {
+            Decision::RestartNow => self.state = State::Due(now),
+            Decision::RestartAfter(delay) => {
+                self.state = State::Due(now.saturating_add(crate::detector::nanos(delay)));
+            }
+            Decision::Adopt => {}
+            Decision::DoNotRestart(_) => self.state = State::Over,
+            Decision::GiveUp => {
+                self.state = State::Over;
+                self.tell_clients();
+                self.events.push_back(Event::GaveUp);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, pid: Option<u32>, report: restart::Report, error: Option<String>) {
+        self.events.push_back(Event::Ended { pid, report, error });
+    }
+
+    /// Reaps what this process has become the parent of.
+    fn reap_orphans(&self) {
+        while let Some(pid) = pidfd::peek_any().filter(|pid| Some(*pid) != self.monitor.pid()) {
+            match pidfd::Pidfd::open(pid) {
+                Ok(orphan) if orphan.reap().is_ok() => {}
+                _ => return,
+            }
+        }
+    }
+}
