@@ -66,8 +66,8 @@ fn command() -> Command {
         .arg(seconds("timeout", "30").help("How long to wait for each answer"))
         .arg(seconds("wait", "2").help("How long to wait for the service to be there"))
         .after_help(
-            "Exit status: 0 answered, 1 answered with a failure, 2 bad usage or unreadable input, \
-             3 no service or no answer in time.",
+            "Exit status: 0 answered, 1 answered with a failure or no room for the data, \
+             2 bad usage or unreadable input, 3 no service or no answer in time.",
         )
 }
 

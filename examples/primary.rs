@@ -6,6 +6,8 @@
 
 #[path = "shared/child.rs"]
 mod child;
+#[path = "shared/control.rs"]
+mod control;
 #[path = "secondary.rs"]
 mod secondary;
 #[path = "shared/team.rs"]
@@ -16,8 +18,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, Command, value_parser};
+use control::Result;
 use osps_ipc::{Event, Pollable, Question, Server, ServerOptions, Shutdown, wait_any};
-use team::{Result, Team};
+use team::Team;
 
 /// How long clients that are being directed may take when the primary ends.
 const GRACE: Duration = Duration::from_secs(3);

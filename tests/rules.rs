@@ -78,6 +78,11 @@ fn only_sys_calls_the_operating_system_and_the_clock() {
 #[test]
 fn no_source_has_more_than_250_lines_of_code() {
     none(rules::files_are_short(&library(), MOST_LINES, LONGER));
+    none(rules::files_are_short(
+        &sources_in("examples"),
+        MOST_LINES,
+        &[],
+    ));
 }
 
 #[test]

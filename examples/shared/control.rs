@@ -1,0 +1,221 @@
+//! A secondary as its primary sees it: a child process, and a control session in which the primary is the client.
+
+use std::error::Error;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use osps_ipc::{
+    Client, ClientOptions, Name, Pollable, Question, Reply, Request, RequestId, Server, Status,
+};
+
+use crate::child::Child;
+use crate::secondary::turns::Turns;
+use crate::secondary::{PLAY, START, STOP, WATCH};
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How long a secondary may take to start.
+const TO_START: Duration = Duration::from_secs(5);
+/// How long it may take to acknowledge a client before another one is asked.
+const TO_ANSWER: Duration = Duration::from_secs(2);
+/// How long one whose session has ended may take to be gone.
+const TO_END: Duration = Duration::from_secs(1);
+
+/// A secondary that runs: a control session with it, over which the primary is its client.
+pub(crate) struct Secondary {
+    pub(crate) name: Name,
+    /// `None` for one that a primary before this one has started, and that outlived it.
+    pub(crate) child: Option<Child>,
+    control: Client,
+    /// The request that it answers when its number of clients has changed.
+    watch: Option<RequestId>,
+    clients: u64,
+    /// How often a client was sent there, to take turns among those that are equally busy.
+    given: u64,
+    /// It let an acknowledgement wait for too long, and has not been heard since.
+    silent: bool,
+    /// Why it cannot be asked any more.
+    lost: Option<osps_ipc::Error>,
+    asked: Vec<Asked>,
+}
+
+/// A client's question that waits for the acknowledgement of the secondary that it is to be sent to.
+struct Asked {
+    id: RequestId,
+    question: Question,
+    until: Instant,
+}
+
+impl Secondary {
+    /// Starts a secondary of this name, unless one runs, and waits until it serves.
+    pub(crate) fn start(name: &Name, idle: u64) -> Result<Secondary> {
+        // A call to a dead secondary is to fail, so that another can be asked.
+        let options = ClientOptions::new().fail_fast();
+        let connect = |wait| options.clone().connect(name.as_str(), wait);
+        let (child, control) = match connect(Duration::ZERO) {
+            Err(osps_ipc::Error::NotRunning { .. }) => {
+                let idle = idle.to_string();
+                let arguments = ["--service", name.as_str(), "--idle", &idle];
+                let mut child = Child::start("secondary", &arguments)?;
+                let until = Instant::now() + TO_START;
+                let control = loop {
+                    match connect(TO_START / 20) {
+                        Ok(control) => break control,
+                        Err(error) if Instant::now() >= until => return Err(error.into()),
+                        Err(_) => {}
+                    }
+                    if let Some(status) = child.wait(Duration::ZERO) {
+                        return Err(format!("it ended at once ({status})").into());
+                    }
+                };
+                (Some(child), control)
+            }
+            Err(error) if !error.is_timeout() => return Err(error.into()),
+            _ => (None, connect(TO_START)?),
+        };
+        Ok(Secondary {
+            name: name.clone(),
+            child,
+            control,
+            watch: None,
+            clients: 0,
+            given: 0,
+            silent: false,
+            lost: None,
+            asked: Vec::new(),
+        })
+    }
+
+    /// Plays the course's steps 1 and 2: what the other one wrote in each round, and how long the round took.
+    pub(crate) fn play(&mut self, server: &Server, rounds: u32) -> Result<Vec<(String, Duration)>> {
+        let directory = server.directory();
+        // What a primary that was killed in a game has left there has another name.
+        let name = Name::new(format!("turns-{:x}-{}", server.epoch(), self.name))?;
+        let mut turns = Turns::create(directory, &name)?;
+        let path = directory.path().join(name.as_str());
+        let play = Request::new(PLAY, path.as_os_str().as_bytes());
+        self.control.submit(play, TO_START)?;
+        turns.await_other(directory, &name)?;
+        let played = (0..rounds)
+            .map(|_| turns.ping())
+            .collect::<osps_ipc::Result<_>>()?;
+        turns.end()?;
+        if let Some(reply) = self.control.next_reply(TO_START)? {
+            reply.into_answer()?;
+        }
+        Ok(played)
+    }
+
+    /// Asks to be told of its number of clients.
+    fn watch(&mut self) -> osps_ipc::Result<()> {
+        let watch = Request::new(WATCH, "");
+        // Without a deadline that the secondary would see: the answer may take days.
+        self.watch = Some(self.control.submit(watch, Duration::MAX)?);
+        Ok(())
+    }
+
+    /// Deals with everything that it has said; gives back questions that it leaves unanswered.
+    pub(crate) fn hear(&mut self) -> osps_ipc::Result<Vec<Question>> {
+        if let Some(error) = self.lost.take() {
+            return Err(error);
+        }
+        if self.watch.is_none() {
+            self.watch()?;
+        }
+        while let Some(reply) = self.control.try_next_reply()? {
+            self.silent = false;
+            if Some(reply.id()) == self.watch {
+                self.clients = number(&reply);
+                self.watch()?;
+            } else if let Some(at) = self.asked.iter().position(|asked| asked.id == reply.id()) {
+                let Asked { question, .. } = self.asked.swap_remove(at);
+                // A client that has gone meanwhile is its own affair.
+                let _ = match reply.status() {
+                    Status::Done => question.redirect(&self.name),
+                    _ => question.fail(0, "the secondary refuses"),
+                };
+            }
+        }
+        let now = Instant::now();
+        let late: Vec<_> = self
+            .asked
+            .extract_if(.., |asked| asked.until <= now)
+            .collect();
+        self.silent |= !late.is_empty();
+        Ok(late.into_iter().map(|asked| asked.question).collect())
+    }
+
+    /// Has it acknowledge the client that asks; the answer sends the client there. Gives the question back if it is
+    /// lost, which [`hear`](Secondary::hear) tells.
+    pub(crate) fn ask(&mut self, question: Question) -> Option<Question> {
+        let kind = question.kind();
+        let start = Request::new(START, kind.as_str());
+        match self.control.submit(start, TO_ANSWER) {
+            Ok(id) => {
+                self.given += 1;
+                self.asked.push(Asked {
+                    id,
+                    question,
+                    until: Instant::now() + TO_ANSWER,
+                });
+                None
+            }
+            Err(error) => {
+                self.lost = Some(error);
+                Some(question)
+            }
+        }
+    }
+
+    /// The questions that it will not answer any more.
+    pub(crate) fn give_up(&mut self) -> impl Iterator<Item = Question> {
+        self.asked.drain(..).map(|asked| asked.question)
+    }
+
+    /// Whether it answers at present.
+    pub(crate) fn answers(&self) -> bool {
+        !self.silent
+    }
+
+    /// How much it has to do, to be compared with others.
+    pub(crate) fn load(&self) -> impl Ord + use<> {
+        let clients = self.clients + self.asked.len() as u64;
+        (self.silent, clients, self.given)
+    }
+
+    /// When it is to be heard, even if it says nothing.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        match self.lost {
+            Some(_) => Some(Instant::now()),
+            None => self.asked.iter().map(|asked| asked.until).min(),
+        }
+    }
+
+    /// What is to be waited for to hear of it.
+    pub(crate) fn pollable(&mut self) -> &mut dyn Pollable {
+        &mut self.control
+    }
+
+    /// Asks it to end.
+    pub(crate) fn stop(&mut self) {
+        match &self.child {
+            Some(child) => child.terminate(),
+            // One that does not answer is left alone: it is not ours to kill.
+            None => drop(self.control.call(Request::new(STOP, ""), TO_ANSWER)),
+        }
+    }
+
+    /// What became of one that is lost.
+    pub(crate) fn describe(&mut self) -> String {
+        let end = self.child.as_mut().and_then(|child| child.wait(TO_END));
+        match end {
+            Some(status) => format!("secondary {} has ended ({status})", self.name),
+            None => format!("secondary {} is gone", self.name),
+        }
+    }
+}
+
+fn number(reply: &Reply) -> u64 {
+    let bytes = reply.payload().as_slice().unwrap_or_default();
+    bytes.try_into().map_or(0, u64::from_le_bytes)
+}
