@@ -122,7 +122,6 @@ fn run(options: &Options) -> Result<()> {
         serve(&mut server, &mut team, &mut shutdown)?;
         say("ending");
     }
-    team.stop();
     Ok(())
 }
 

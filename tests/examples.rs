@@ -499,6 +499,10 @@ fn a_secondary_that_is_killed_is_replaced() {
             .iter()
             .all(|number| !before.contains(number))
     );
+    // One that is dead when the primary ends leaves nothing either.
+    for number in primary.secondaries() {
+        kill(number, Signal::KILL);
+    }
     primary.end(Signal::TERM);
 }
 

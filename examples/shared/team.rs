@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use osps_ipc::{Name, Pollable, Question};
+use osps_ipc::{Name, Pollable, Question, Server};
 
 use crate::control::{Result, Secondary};
 
@@ -119,10 +119,18 @@ impl Team {
         }
         news
     }
+}
 
-    /// Ends all secondaries: at the same time, and then waits for each.
-    pub(crate) fn stop(mut self) {
+/// Ends all secondaries: asks all at the same time, then waits for each.
+impl Drop for Team {
+    fn drop(&mut self) {
         self.running().for_each(Secondary::stop);
+        for place in &mut self.places {
+            place.running = None;
+            // What one that was killed has left goes with the next server of its name. One that another primary has
+            // started, and that does not end, keeps its own.
+            drop(Server::bind(place.name.as_str()));
+        }
     }
 }
 
