@@ -17,19 +17,23 @@
 //! # Where to begin
 //!
 //! * [`Server`] and [`Client`] are the whole of it for most programs; the example on the crate's front page has both.
-//! * [`SharedSegment`], [`FifoPair`] and [`ring`] are the parts, each usable alone.
+//! * [`Supervisor`] starts and restarts processes, [`Monitor`] tells dead from hung from merely busy, [`Heartbeat`] is
+//!   what a watched loop beats.
+//! * [`SharedSegment`], [`FifoPair`] and [`ring`] are the parts, each usable alone; [`detector`] and [`restart`] are the
+//!   rules of supervision, without a clock or a process.
 //! * [`request`] is the wire format, for implementations in other languages.
 //! * [`faq`] says why it is built this way and not another.
 //!
 //! In the source, each layer uses only those below it:
 //!
 //! ```text
-//! 5  server   client                        the roles' machinery
+//! 5  server  client  monitor  supervisor    the roles' machinery
 //! 4  session                                rings + doorbells, large payloads, waiting
-//! 3  ring                                   records between one producer and one consumer
+//! 3  ring  heartbeat                        what is laid out in shared memory
 //! 2  segment  fifo  directory               the named things
 //! 1  sys                                    the only door to the operating system
-//! 0  error  request  ring::{cursor, record, sleep}    pure: no I/O, no clock, no memory
+//! 0  error  request  detector  restart  ring::{cursor, record, sleep}
+//!                                           pure: no I/O, no clock, no memory
 //! ```
 //!
 //! # Trade-offs
