@@ -95,7 +95,10 @@ fn take_turns(
         let after = probe(group, prober)?;
         match nanos {
             Ok(nanos) => {
-                runner.count = operations(plan.slice, nanos);
+                // A slice that was disturbed says little of the next one. Without the bounds, a small count would keep
+                // itself small: it measures the wake-ups at both of its ends.
+                runner.count = operations(plan.slice, nanos)
+                    .clamp(runner.count.div_ceil(2), runner.count.saturating_mul(4));
                 match placement(group, before, after) {
                     Some(placement) => series.samples.push(Sample {
                         round,
