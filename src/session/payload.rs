@@ -8,6 +8,7 @@ use super::Buffer;
 use super::handover::Segment;
 use super::lease::Lease;
 use crate::error::{Error, Result};
+use crate::sys::copy;
 use crate::sys::fork::{self, Stamp};
 
 /// What is to be sent: bytes, which are copied, or a [`Lease`], which is not.
@@ -151,7 +152,7 @@ impl Payload {
                 let from = from + usize::try_from(offset).unwrap_or(0);
                 let rest = buffer.as_slice().get(from..);
                 if let Some(bytes) = rest.and_then(|rest| rest.get(..into.len())) {
-                    into.copy_from_slice(bytes);
+                    copy::bytes(into, bytes);
                 }
                 Ok(())
             }

@@ -33,11 +33,12 @@
 //!
 //! * **C1** Both ranges are as long as the copy: the one function that has such a block takes both as slices and never
 //!   copies more than the shorter one has.
-//! * **C2** They do not overlap: one is private bytes, the other words that are shared.
+//! * **C2** They do not overlap: one is private bytes, the other words that are shared, or bytes of another borrow.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::last::{last_word, put_first_bytes};
 use super::map::WORD;
 
 /// From how many bytes on the 16-byte loop is used: the first length that it copies in one turn, in 2.2 ns where words
@@ -92,44 +93,16 @@ pub(crate) fn load(from: &[AtomicU64], to: &mut [u8]) {
     }
 }
 
-/// The last `bytes.len() % 8` bytes (at least one) as a little-endian number. Copying them into an array instead costs
-/// three times as much as the rest of a small copy: a call, and a load that waits for the narrower stores before it.
-#[inline]
-fn last_word(bytes: &[u8]) -> u64 {
-    let rest = bytes.len() % WORD;
-    if let Some(last) = bytes.last_chunk::<8>() {
-        return u64::from_le_bytes(*last) >> (8 * (WORD - rest));
-    }
-    // Two overlapping halves, whose common bits are the same.
-    if let (Some(low), Some(high)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let high = u64::from(u32::from_le_bytes(*high)) << (8 * (rest - 4));
-        return u64::from(u32::from_le_bytes(*low)) | high;
-    }
-    let byte = |at: usize| bytes.get(at).map_or(0, |byte| u64::from(*byte) << (8 * at));
-    byte(0) | byte(1) | byte(2)
-}
+/// From how many bytes on a private copy keeps away from `memcpy`: below, that does not use `rep movsb`.
+const PRIVATE_FROM: usize = 1024;
 
-/// The first bytes (one to seven) of a little-endian number.
+/// Copies private bytes: as `copy_from_slice`, but as fast at every distance between the two.
 #[inline]
-fn put_first_bytes(word: u64, to: &mut [u8]) {
-    let word = word.to_le_bytes();
-    let len = to.len();
-    let mut put = |range: std::ops::Range<usize>| {
-        if let (Some(to), Some(bytes)) = (to.get_mut(range.clone()), word.get(range)) {
-            to.copy_from_slice(bytes);
-        }
-    };
-    // Pieces of a known size, the second over the end of the first.
-    match len {
-        4..WORD => {
-            put(0..4);
-            put(len - 4..len);
-        }
-        2..4 => {
-            put(0..2);
-            put(len - 1..len);
-        }
-        _ => put(0..1),
+pub(crate) fn bytes(to: &mut [u8], from: &[u8]) {
+    debug_assert_eq!(to.len(), from.len());
+    if to.len() != from.len() || to.len() < PRIVATE_FROM || !blocks::bytes(to, from) {
+        let len = to.len().min(from.len());
+        to[..len].copy_from_slice(&from[..len]);
     }
 }
 
@@ -216,6 +189,14 @@ mod blocks {
         unsafe { copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), len) }
     }
 
+    /// Copies private bytes, and says whether it did.
+    #[inline]
+    pub(super) fn bytes(to: &mut [u8], from: &[u8]) -> bool {
+        let len = to.len().min(from.len());
+        // SAFETY: C1; one of the two is borrowed for itself alone.
+        unsafe { copy(to.as_mut_ptr(), from.as_ptr(), len) }
+    }
+
     /// # Safety
     /// `len` bytes may be written at `to` and read at `from`, and the ranges do not overlap.
     #[inline]
@@ -276,7 +257,7 @@ mod blocks {
     }
 
     /// # Safety
-    /// As for [`copy`]; `len` is a multiple of eight of at least 128, and the processor has AVX.
+    /// As for [`copy`]; `len` is at least 128, and the processor has AVX.
     #[inline(never)]
     unsafe fn copy_wide(to: *mut u8, from: *const u8, len: usize) {
         // The last turn ends where the range ends, over a part of the one before.
@@ -336,7 +317,12 @@ mod blocks {
     pub(super) fn load(_: &[AtomicU64], _: &mut [[u8; WORD]]) -> bool {
         false
     }
+
+    pub(super) fn bytes(_: &mut [u8], _: &[u8]) -> bool {
+        false
+    }
 }
 
+mod last;
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,24 @@ fn what_is_stored_is_the_bytes_then_zeros_to_the_next_word_and_nothing_else() {
 }
 
 #[test]
+fn a_private_copy_is_the_bytes_and_touches_nothing_beside() {
+    for len in lengths() {
+        for offset in [0, 1, 3, 7, 8, 15] {
+            let from = pattern(len);
+            let mut to = vec![0xee; offset + len + 8];
+            bytes(&mut to[offset..offset + len], &from);
+            assert_eq!(
+                to[offset..offset + len],
+                from,
+                "length {len}, offset {offset}"
+            );
+            assert!(to[..offset].iter().all(|byte| *byte == 0xee));
+            assert!(to[offset + len..].iter().all(|byte| *byte == 0xee));
+        }
+    }
+}
+
+#[test]
 fn what_is_loaded_is_the_words_and_nothing_beside_is_touched() {
     for len in lengths() {
         for offset in [0, 1, 3, 7, 8, 15] {
