@@ -19,23 +19,36 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use control::Result;
+use osps_ipc::restart::EXIT_ALREADY_RUNNING;
 use osps_ipc::{Event, Pollable, Question, Server, ServerOptions, Shutdown, wait_any};
 use team::Team;
 
 /// How long clients that are being directed may take when the primary ends.
 const GRACE: Duration = Duration::from_secs(3);
+/// The loop comes round in this time: what takes longest is to start a secondary that does not come (5 s).
+const BUDGET: Duration = Duration::from_secs(11);
 /// When nothing is to be waited for but events.
 const LONG: Duration = Duration::from_secs(1 << 20);
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     if child::is_role("secondary") {
         return secondary::main();
+    }
+    if child::is_role("primary") {
+        // As a child it is the watchdog's program, and would be listed under the name "exe".
+        let _ = std::fs::write("/proc/self/comm", "primary");
     }
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("primary: {error}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                // A watchdog goes on with the one that runs.
+                Some(osps_ipc::Error::AlreadyRunning { .. }) if child::is_role("primary") => {
+                    ExitCode::from(u8::try_from(EXIT_ALREADY_RUNNING).unwrap_or(1))
+                }
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -100,7 +113,8 @@ fn say(line: &str) {
 
 fn run(options: &Options) -> Result<()> {
     let mut shutdown = Shutdown::install()?;
-    let mut server = ServerOptions::new().directs().bind(&options.service)?;
+    let options_of_server = ServerOptions::new().directs().heartbeat(BUDGET);
+    let mut server = options_of_server.bind(&options.service)?;
     let mut team = Team::start(server.service(), options.secondaries, options.idle)?;
     for secondary in team.running() {
         let pid = match &secondary.child {

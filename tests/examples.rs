@@ -130,13 +130,7 @@ impl Service {
     }
 
     fn run(mut command: Command, place: Scratch) -> Service {
-        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            let mut lines = stdout.lines().map_while(Result::ok);
-            lines.try_for_each(|line| sender.send(line))
-        });
+        let (child, lines) = Service::spawn(&mut command);
         let service = Service {
             child: Some(child),
             lines,
@@ -144,6 +138,18 @@ impl Service {
         };
         service.wait_for("serving ");
         service
+    }
+
+    /// Starts a process whose lines are read.
+    fn spawn(command: &mut Command) -> (Child, Receiver<String>) {
+        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut lines = stdout.lines().map_while(Result::ok);
+            lines.try_for_each(|line| sender.send(line))
+        });
+        (child, lines)
     }
 
     /// The lines up to one that begins so.
@@ -530,4 +536,52 @@ fn a_secondary_without_anybody_ends_by_itself() {
     let output = run(command);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(files(place.path()), [] as [PathBuf; 0]);
+}
+
+/// The number in the first line of a watchdog's that has these words before it.
+fn told(service: &Service, words: &str) -> u32 {
+    loop {
+        let line = service.lines.recv_timeout(SOON).unwrap();
+        if let Some((_, rest)) = line.split_once(words) {
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            return digits.parse().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_watchdog_brings_all_up_replaces_a_primary_that_dies_and_ends_all() {
+    let place = Scratch::new();
+    let file = Path::new("/proc/version");
+    let watchdog = |place: &Path| {
+        let mut command = example("watchdog", place);
+        command.args(["--", "--rounds", "1"]);
+        command
+    };
+    let mut service = Service::run(watchdog(place.path()), place);
+    let first = {
+        let environment = processes(service.place.path());
+        let mut primaries = environment.into_iter().filter(|number| {
+            fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default() == "primary\n"
+        });
+        primaries.next().unwrap()
+    };
+    let digest = service.digest(file);
+    let secondaries = service.secondaries();
+    assert_eq!(secondaries.len(), 2);
+    kill(first, Signal::KILL);
+    assert_eq!(service.digest(file), digest);
+    let second = told(&service, "started process ");
+    assert_ne!(second, first);
+    service.wait_for("serving ");
+    // The secondaries outlived their primary, and serve the next.
+    assert_eq!(service.secondaries(), secondaries);
+    // The watchdog dies too: the service goes on, and the next watchdog with it.
+    kill(service.number(), Signal::KILL);
+    finish(service.child.take().unwrap());
+    assert_eq!(service.digest(file), digest);
+    let (child, lines) = Service::spawn(&mut watchdog(service.place.path()));
+    (service.child, service.lines) = (Some(child), lines);
+    assert_eq!(told(&service, "] process "), second);
+    service.end(Signal::TERM);
 }

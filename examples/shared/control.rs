@@ -8,9 +8,9 @@ use osps_ipc::{
     Client, ClientOptions, Name, Pollable, Question, Reply, Request, RequestId, Server, Status,
 };
 
-use crate::child::Child;
-use crate::secondary::turns::Turns;
-use crate::secondary::{PLAY, START, STOP, WATCH};
+use super::child::Child;
+use super::secondary::turns::Turns;
+use super::secondary::{PLAY, START, STOP, WATCH};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use osps_ipc::{Name, Pollable, Question, Server};
 
-use crate::control::{Result, Secondary};
+use super::control::{Result, Secondary};
 
 /// A secondary that ends is started again, but not more often than this.
 const PAUSE: Duration = Duration::from_secs(1);
