@@ -8,15 +8,27 @@
 )]
 
 mod common;
+#[path = "recovery/crashes.rs"]
+mod crashes;
 #[path = "recovery/doors.rs"]
 mod doors;
+#[path = "recovery/fairness.rs"]
+mod fairness;
+#[path = "recovery/idle.rs"]
+mod idle;
+#[path = "recovery/lies.rs"]
+mod lies;
+#[path = "recovery/roles.rs"]
+mod roles;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::SOON;
 use osps_ipc::{
     Client, ClientOptions, Error, Event, Incoming, Request, RequestKind, Server, ServerOptions,
+    Wait,
 };
 
 const ECHO: RequestKind = RequestKind::new("echo");
@@ -32,6 +44,15 @@ fn client(at: &Path) -> Client {
         .unwrap()
 }
 
+/// Also when a test fails, so that it ends.
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Connects while `server` is driven in this thread.
 fn connect(server: &mut Server, at: &Path) -> Client {
     std::thread::scope(|scope| {
@@ -41,7 +62,7 @@ fn connect(server: &mut Server, at: &Path) -> Client {
     })
 }
 
-/// Drives the server until an event is the one that is waited for, and gives that.
+/// Drives the server until an event is the one that is waited for, and gives that. Other requests are answered.
 fn until(server: &mut Server, mut is_it: impl FnMut(&Event) -> bool) -> Event {
     let end = Instant::now() + SOON;
     loop {
@@ -52,6 +73,9 @@ fn until(server: &mut Server, mut is_it: impl FnMut(&Event) -> bool) -> Event {
             .expect("the event that was waited for");
         if is_it(&event) {
             return event;
+        }
+        if let Event::Request(request) = event {
+            echo(request);
         }
     }
 }

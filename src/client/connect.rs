@@ -52,6 +52,8 @@ impl ClientOptions {
             ring_the_door(&view)?;
             match published.await_server(service, deadline)? {
                 Status::Pending => {
+                    // For a server that takes it up this very moment.
+                    published.memory.client.leaving.store(1, Ordering::Relaxed);
                     published.place.withdraw(&view)?;
                     return Err(match view.is_held()? {
                         true => deadline.timed_out(format!(
@@ -62,7 +64,7 @@ impl ClientOptions {
                     });
                 }
                 // Taken away from under us: perhaps there is another by now.
-                Status::Closed if !view.is_named()? && !deadline.has_passed() => {}
+                Status::Closed | Status::Gone if !view.is_named()? && !deadline.has_passed() => {}
                 Status::Open => return Link::new(service.clone(), published.in_slot(&view)),
                 _ => return Link::new(service.clone(), published)?.over(),
             }

@@ -141,6 +141,10 @@ impl Link {
             Status::Closed => Err(closed("the server has ended in good order")),
             Status::GaveUp => Err(closed("its supervisor has given the service up")),
             Status::Corrupt { code } => Err(closed(Broken::meaning(code))),
+            Status::Gone => Err(Error::ServerGone {
+                service: self.service.to_string(),
+                reason: "the server that came after it could not use what it left".to_owned(),
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A process that makes requests: its sessions, and the calls over them.
 
 mod connect;
+mod ends;
 mod link;
 mod options;
 mod pending;
@@ -15,7 +16,7 @@ use std::time::Duration;
 pub use options::ClientOptions;
 pub use reply::{Rejected, Reply, Request, RequestId};
 
-use self::link::Link;
+use self::link::{Link, Message};
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
@@ -49,6 +50,10 @@ pub struct Client {
     events: Events,
     /// Replies that came while another was waited for.
     stash: VecDeque<Reply>,
+    /// The end of a session whose last replies are in the stash.
+    over: Option<Error>,
+    /// What nobody waited for in sessions that have ended.
+    unwanted: u64,
     next_id: u64,
     dropped: u64,
     service: Name,
@@ -90,7 +95,7 @@ impl Client {
                 route::Route::To(index) => index,
                 route::Route::Refused(reply) => return Ok(reply),
             };
-            let message = self.link(index)?.prepare(kind, body)?;
+            let message = self.prepare(index, kind, body)?;
             let id = self.send_until(index, &message, timeout)?;
             let reply = self.wait_for(index, id, timeout)?;
             if reply.status() != Status::Redirect {
@@ -144,7 +149,7 @@ impl Client {
             }
         };
         self.check_outstanding()?;
-        let message = self.link(index)?.prepare(request.kind, request.body)?;
+        let message = self.prepare(index, request.kind, request.body)?;
         self.send_until(index, &message, timeout).map(RequestId)
     }
 
@@ -171,6 +176,9 @@ impl Client {
         if let Some(reply) = self.stash.pop_front() {
             return Ok(Some(reply));
         }
+        if let Some(error) = self.over.take() {
+            return Err(error);
+        }
         if let Some(reply) = self.receive_any()? {
             return Ok(Some(reply));
         }
@@ -181,6 +189,7 @@ impl Client {
         if reply.is_none() {
             // What woke us was perhaps no reply but an end.
             self.check_waiting_links()?;
+            return Ok(self.stash.pop_front());
         }
         Ok(reply)
     }
@@ -219,8 +228,10 @@ impl Client {
     pub fn cancel(&mut self, id: RequestId) -> Result<bool> {
         self.check_fork()?;
         self.stash.retain(|reply| reply.id() != id);
-        for link in self.links.iter_mut().flatten() {
-            if link.cancel(id.0)? {
+        for index in 0..self.links.len() {
+            if self.links.get(index).is_some_and(Option::is_some)
+                && self.on_link(index, |link| link.cancel(id.0))?
+            {
                 return Ok(true);
             }
         }
@@ -254,7 +265,8 @@ impl Client {
     /// How many replies came that nobody waited for any more: answers to requests that were given up, and second
     /// answers after a restart of the server.
     pub fn unwanted(&self) -> u64 {
-        self.links.iter().flatten().map(Link::unwanted).sum()
+        let open: u64 = self.links.iter().flatten().map(Link::unwanted).sum();
+        self.unwanted + open
     }
 
     /// Memory for a request of this kind with `len` bytes of payload, so that a large one needs no copy. The content
@@ -295,6 +307,21 @@ impl Client {
         } else {
             Err(Error::Forked { what: "client" })
         }
+    }
+
+    /// Makes a message ready. Where that fails as the session has ended, the error says so.
+    #[inline]
+    fn prepare<'a>(
+        &mut self,
+        index: usize,
+        kind: RequestKind,
+        body: Body<'a>,
+    ) -> Result<Message<'a>> {
+        let prepared = self.link(index)?.prepare(kind, body);
+        if prepared.is_err() {
+            self.check_link(index)?;
+        }
+        prepared
     }
 
     #[inline]

@@ -120,6 +120,8 @@ impl ClientOptions {
             stash: VecDeque::new(),
             next_id: 1,
             dropped: 0,
+            over: None,
+            unwanted: 0,
             service,
             stamp: fork::stamp(),
         };

@@ -5,6 +5,7 @@ use super::{Client, reply::Reply};
 use crate::directory::Name;
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
+use crate::session::layout::Status as SessionStatus;
 use crate::sys::clock::Timeout;
 
 /// What is known of a kind.
@@ -20,10 +21,12 @@ impl Client {
     /// Finds out where requests of this kind go, asking if the service directs its clients.
     #[inline]
     pub(super) fn route(&mut self, kind: RequestKind, timeout: &mut Timeout) -> Result<Route> {
-        if let Some(index) = self.known_route(kind) {
+        if let Some(index) = self.known_route(kind)
+            && !self.has_ended(index)
+        {
             return Ok(Route::To(index));
         }
-        if self.links.first().is_none_or(Option::is_none) {
+        if self.has_ended(0) || self.links.first().is_none_or(Option::is_none) {
             let link = self
                 .options
                 .link(&self.runtime, &self.service, timeout.deadline())?;
@@ -51,6 +54,21 @@ impl Client {
             return None;
         }
         self.routes.get(&kind).copied()
+    }
+
+    /// Forgets a session that is over and in which nothing is waited for: a new one does as well.
+    #[inline]
+    fn has_ended(&mut self, index: usize) -> bool {
+        let Some(Some(link)) = self.links.get(index) else {
+            return false;
+        };
+        // That a service was given up is for the caller to know.
+        let is_over = !link.is_open() && !matches!(link.status(), Ok(SessionStatus::GaveUp));
+        if !is_over || !link.pending().is_empty() || link.check().is_ok() {
+            return false;
+        }
+        self.forget(index);
+        true
     }
 
     /// Connects to the service that a redirect names, unless a session with it is open, and remembers it for the kind.
@@ -98,6 +116,7 @@ impl Client {
     pub(super) fn forget(&mut self, index: usize) {
         if let Some(link) = self.links.get_mut(index).and_then(Option::take) {
             link.watch_no_longer(&self.epoll);
+            self.unwanted += link.unwanted();
         }
         self.routes.retain(|_, to| *to != index);
     }

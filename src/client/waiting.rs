@@ -5,7 +5,11 @@ use crate::error::{Error, Result};
 use crate::session::wait::{Patience, Step};
 use crate::sys::clock::{Deadline, Timeout};
 
-use super::link::Message;
+use super::OUTSTANDING;
+use super::link::{Link, Message};
+
+/// How many replies are taken off between two looks at the clock.
+const BATCH: usize = 256;
 
 impl Client {
     /// Publishes a message, waiting for room; gives its id.
@@ -22,15 +26,19 @@ impl Client {
         let mut patience = Patience::new(self.options.wait);
         loop {
             self.check_link(index)?;
-            if self.link(index)?.send(id, expires, message)? {
+            if self.on_link(index, |link| link.send(id, expires, message))? {
                 return Ok(id);
             }
-            while let Some(reply) = self.receive_any()? {
-                self.stash.push_back(reply);
+            for _ in 0..BATCH {
+                let Some(reply) = self.receive_any()? else {
+                    break;
+                };
+                self.keep(reply);
                 patience.reset();
             }
             match patience.step(timeout) {
                 Step::Again => {}
+                Step::Check => self.take_bells(Deadline::passed())?,
                 Step::Sleep => {
                     if self.sleep(Some(index))? {
                         self.take_bells(timeout.deadline())?;
@@ -56,19 +64,19 @@ impl Client {
         loop {
             // One more look after the time is up: the answer may have come while this thread had no core.
             let step = patience.step(timeout);
-            while let Some(reply) = self.link(index)?.receive()? {
-                if reply.id().0 == id {
-                    if reply.status().is_final() {
-                        return Ok(reply);
-                    }
-                } else {
-                    self.stash.push_back(reply);
-                }
+            if let Some(reply) = self.answer_to(index, id)? {
+                return Ok(reply);
+            }
+            if step == Step::Again {
+                continue;
+            }
+            if let Err(error) = self.check_link(index) {
+                return self.answer_before(index, id, error);
             }
             match step {
                 Step::Again => {}
+                Step::Check => self.take_bells(Deadline::passed())?,
                 Step::Sleep => {
-                    self.check_link(index)?;
                     if self.sleep(None)? {
                         self.take_bells(timeout.deadline())?;
                     }
@@ -76,12 +84,64 @@ impl Client {
                     patience.reset();
                 }
                 Step::TimedOut => {
-                    self.check_link(index)?;
-                    self.link(index)?.cancel(id)?;
+                    self.on_link(index, |link| link.cancel(id))?;
                     return Err(self.timed_out(index, "the answer of", timeout));
                 }
             }
         }
+    }
+
+    /// The final reply to one request, if it is there; others are stashed.
+    #[inline]
+    fn answer_to(&mut self, index: usize, id: u64) -> Result<Option<Reply>> {
+        // Bounded, so that a flood of others does not outlast the deadline.
+        for _ in 0..BATCH {
+            match self.on_link(index, Link::receive)? {
+                None => break,
+                Some(reply) if reply.id().0 != id => self.keep(reply),
+                Some(reply) if reply.status().is_final() => return Ok(Some(reply)),
+                Some(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The answer that came before the end of its session; else the error.
+    #[cold]
+    fn answer_before(&mut self, index: usize, id: u64, error: Error) -> Result<Reply> {
+        let is_it = |reply: &Reply| reply.id().0 == id && reply.status().is_final();
+        let answer = self.stash.iter().position(is_it);
+        if let Some(reply) = answer.and_then(|at| self.stash.remove(at)) {
+            return Ok(reply);
+        }
+        if let Ok(link) = self.link(index) {
+            link.cancel(id)?;
+        }
+        Err(error)
+    }
+
+    /// Keeps a reply for [`next_reply`](Client::next_reply). Of the interim ones, which a server may send without end,
+    /// not more than there can be others.
+    fn keep(&mut self, reply: Reply) {
+        if reply.status().is_final() || self.stash.len() < OUTSTANDING {
+            self.stash.push_back(reply);
+        } else {
+            self.unwanted += 1;
+        }
+    }
+
+    /// Does something in a session, which ends if the server turns out to be broken.
+    #[inline]
+    pub(super) fn on_link<T>(
+        &mut self,
+        index: usize,
+        act: impl FnOnce(&mut Link) -> Result<T>,
+    ) -> Result<T> {
+        let done = act(self.link(index)?);
+        if matches!(done, Err(Error::Corrupt { .. })) {
+            self.forget(index);
+        }
+        done
     }
 
     /// Waits for a reply to any request.
@@ -93,9 +153,9 @@ impl Client {
                 return Ok(Some(reply));
             }
             match step {
-                Step::Again => {}
+                Step::Again => continue,
+                Step::Check => self.take_bells(Deadline::passed())?,
                 Step::Sleep => {
-                    self.check_waiting_links()?;
                     if self.sleep(None)? {
                         self.take_bells(timeout.deadline())?;
                     }
@@ -104,6 +164,13 @@ impl Client {
                 }
                 Step::TimedOut => break,
             }
+            if let Some(reply) = self.receive_any()? {
+                return Ok(Some(reply));
+            }
+            self.check_waiting_links()?;
+            if let Some(reply) = self.stash.pop_front() {
+                return Ok(Some(reply));
+            }
         }
         Ok(None)
     }
@@ -111,8 +178,10 @@ impl Client {
     /// The next reply in any session.
     #[inline]
     pub(super) fn receive_any(&mut self) -> Result<Option<Reply>> {
-        for link in self.links.iter_mut().flatten() {
-            if let Some(reply) = link.receive()? {
+        for index in 0..self.links.len() {
+            if self.links.get(index).is_some_and(Option::is_some)
+                && let Some(reply) = self.on_link(index, Link::receive)?
+            {
                 return Ok(Some(reply));
             }
         }
@@ -155,60 +224,5 @@ impl Client {
             }
         }
         Ok(())
-    }
-
-    /// An error if the session is over, or its server dead and this client is not to wait for another.
-    #[inline]
-    pub(super) fn check_link(&mut self, index: usize) -> Result<()> {
-        let fail_fast = self.options.fail_fast;
-        let link = self.link(index)?;
-        if link.is_open() && !(fail_fast && link.server_gone()) {
-            return Ok(());
-        }
-        self.complain(index)
-    }
-
-    #[cold]
-    fn complain(&mut self, index: usize) -> Result<()> {
-        let link = self.link(index)?;
-        if let Err(over) = link.check() {
-            self.forget(index);
-            return Err(over);
-        }
-        if !(self.options.fail_fast && self.link(index)?.server_gone()) {
-            return Ok(());
-        }
-        Err(Error::ServerGone {
-            service: self.link(index)?.service().to_string(),
-            reason: "it ended without a farewell".to_owned(),
-        })
-    }
-
-    /// [`check_link`](Client::check_link) of every session in which something is waited for.
-    pub(super) fn check_waiting_links(&mut self) -> Result<()> {
-        for index in 0..self.links.len() {
-            let waits = self.links.get(index).and_then(Option::as_ref);
-            if waits.is_some_and(|link| !link.pending().is_empty()) {
-                self.check_link(index)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn timed_out(&mut self, index: usize, what: &str, timeout: &mut Timeout) -> Error {
-        let state = match self.link(index) {
-            Ok(link) => {
-                let state = if link.server_gone() {
-                    " (its server is dead)"
-                } else {
-                    ""
-                };
-                format!("{:?}{state}", link.service().as_str())
-            }
-            Err(_) => format!("{:?}", self.service.as_str()),
-        };
-        timeout
-            .deadline()
-            .timed_out(format!("{what} service {state}"))
     }
 }

@@ -38,7 +38,7 @@ shared_words! {
         epoch: AtomicU64,
         sessions: AtomicU64,
         pub(super) connects: AtomicU64,
-        pub(super) requests: AtomicU64,
+        requests: AtomicU64,
         pub(super) redelivered: AtomicU64,
         pub(super) corrupt: AtomicU64,
         pub(super) busy: AtomicU64,
@@ -106,6 +106,10 @@ impl Board {
 
     pub(super) fn set_state(&self, state: State) {
         self.page.state.store(state as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_requests(&self, count: u64) {
+        self.page.requests.store(count, Ordering::Relaxed);
     }
 
     pub(super) fn set_sessions(&self, count: usize) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::board::State;
 use super::event::{End, Event};
 use super::pause::Pause;
-use super::sessions::tell;
+use super::sessions::tell_new;
 use super::{Doubt, Server};
 use crate::session::Broken;
 use crate::session::layout::Status;
@@ -32,6 +32,7 @@ impl Server {
             self.turn = 0;
         }
         self.hot.retain(|hot| *hot != slot);
+        self.rang.retain(|rang| *rang != slot);
         self.ready
             .push_back(Event::Disconnected(seated.seat.peer(), end));
         drop(seated);
@@ -135,11 +136,7 @@ impl Server {
         let Ok(retired) = self.place.retire() else {
             return;
         };
-        for new in retired.service().new_sessions().unwrap_or_default() {
-            if let Ok(Some(directory)) = retired.service().open_new(&new) {
-                tell(&directory, status);
-            }
-        }
+        tell_new(retired.service(), status);
         let _ = retired.delete();
     }
 

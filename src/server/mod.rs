@@ -75,6 +75,8 @@ pub struct Server {
     version: u32,
     /// Slots whose rings are watched, in the order of their turns.
     hot: VecDeque<u32>,
+    /// Those that rang, which are given the next turns.
+    rang: VecDeque<u32>,
     /// What is left of the turn of the first of them.
     turn: u32,
     looks: u32,
@@ -165,11 +167,11 @@ impl Server {
             }
             // With no ring to watch there is nothing to spin for.
             let step = match self.wait {
-                Wait::Adaptive if self.hot.is_empty() && !timeout.is_zero() => Step::Sleep,
+                Wait::Adaptive if !self.is_watching() && !timeout.is_zero() => Step::Sleep,
                 _ => patience.step(timeout),
             };
             match step {
-                Step::Again => {}
+                Step::Again | Step::Check => {}
                 Step::TimedOut => return Ok(None),
                 Step::Sleep => {
                     if self.cool_all() {
@@ -204,14 +206,14 @@ impl Server {
         if let Some(event) = self.ready.pop_front() {
             return Ok(Some(event));
         }
-        self.looks = self.looks.wrapping_add(1);
-        if self.hot.is_empty() || self.looks.is_multiple_of(LOOKS_A_COLLECT) {
+        self.looks += 1;
+        if self.looks > LOOKS_A_COLLECT || !self.is_watching() {
             self.collect(Deadline::passed())?;
         }
         if let Some(event) = self.ready.pop_front() {
             return Ok(Some(event));
         }
-        for _ in 0..self.hot.len() {
+        for _ in 0..self.hot.len() + self.rang.len() {
             if let Some(event) = self.serve_first() {
                 return Ok(Some(event));
             }
@@ -236,7 +238,7 @@ impl Server {
         }
         // Bells that rang while others were served: who polls by edges would not be told of them again.
         self.collect(Deadline::passed())?;
-        let may_sleep = self.ready.is_empty() && self.hot.is_empty() && !self.is_drained();
+        let may_sleep = self.ready.is_empty() && !self.is_watching() && !self.is_drained();
         if may_sleep {
             self.set_alarm()?;
             self.beat_idle();

@@ -9,12 +9,14 @@ use super::Server;
 use super::board::{Board, State};
 use super::pause::Pause;
 use super::pulse::Pulse;
+use super::sessions;
 use super::turns::Source;
 use crate::directory::service::{DOOR, Origin, ServiceDir};
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
 use crate::session::Wait;
+use crate::session::layout::Status;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{Epoll, Events, Interest};
 use crate::sys::{fork, limits};
@@ -141,6 +143,7 @@ impl ServerOptions {
             free: Vec::new(),
             version: 0,
             hot: VecDeque::new(),
+            rang: VecDeque::new(),
             turn: 0,
             looks: 0,
             served: 0,
@@ -192,6 +195,7 @@ fn claim(runtime: &Directory, service: &Name, deadline: Deadline) -> Result<(Ser
         Ok(board) => Ok((place, board)),
         Err(error) if error.is_shortage() || place.origin() == Origin::New => Err(error),
         Err(_) => {
+            sessions::tell_all(&place, Status::Gone);
             let place = place.start_afresh(deadline, build)?;
             let board = Board::take_over(place.directory())?;
             Ok((place, board))

@@ -197,6 +197,11 @@ impl Seat {
         self.core().open();
     }
 
+    /// Whether the server's thread has turned away from it for want of room for answers.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.core().stuck
+    }
+
     /// Whether nobody answers the client's bell.
     pub(super) fn is_deaf(&self) -> bool {
         self.core().is_deaf()

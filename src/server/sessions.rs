@@ -11,11 +11,13 @@ use super::options::SLOTS;
 use super::seat::{Home, Opening, Seat};
 use super::turns::{Source, VERSIONS};
 use super::{Seated, Server};
+use crate::directory::service::ServiceDir;
 use crate::directory::{Directory, session};
 use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter};
 use crate::segment::SegmentOptions;
 use crate::session::Broken;
+use crate::session::handover::{Pool, Side};
 use crate::session::layout::{self, DIRECTS, DOWN, Memory, SEGMENT, Status, UP};
 use crate::sys::poll::Interest;
 use crate::sys::{file, process};
@@ -162,6 +164,12 @@ impl Server {
             Interest::DEATH,
         )?;
         let server = &memory.server;
+        // Epochs are nanoseconds of the wall clock, so that no predecessor has given out these numbers.
+        let first = self.board.epoch();
+        let pool = match server.epoch.load(Ordering::Relaxed) {
+            0 => Pool::new(Side::Reply, first),
+            _ => Pool::resume(Side::Reply, first, directory),
+        };
         server.slot.store(slot.into(), Ordering::Relaxed);
         server.epoch.store(self.board.epoch(), Ordering::Relaxed);
         server
@@ -180,6 +188,7 @@ impl Server {
             },
             bell,
             up: Arc::clone(&up),
+            pool,
             memory,
         };
         Ok(Seated {
@@ -199,6 +208,25 @@ impl Server {
             self.place.remove_slot(slot).is_ok() || matches!(self.place.open_slot(slot), Ok(None));
         if is_free && slot < self.slots {
             self.free.push(slot);
+        }
+    }
+}
+
+/// Tells every client of a service that is about to be removed.
+pub(super) fn tell_all(place: &ServiceDir, status: Status) {
+    for slot in place.taken_slots().unwrap_or_default() {
+        if let Ok(Some(directory)) = place.open_slot(slot) {
+            tell(&directory, status);
+        }
+    }
+    tell_new(place, status);
+}
+
+/// Tells the clients that no server has let in.
+pub(super) fn tell_new(place: &ServiceDir, status: Status) {
+    for new in place.new_sessions().unwrap_or_default() {
+        if let Ok(Some(directory)) = place.open_new(&new) {
+            tell(&directory, status);
         }
     }
 }

@@ -4,18 +4,21 @@
 //! that idle sessions cost nothing: its client rings, and the kernel keeps the list of those that did. Before a
 //! session goes cold, and before the server sleeps, its sleep word is set, a fence follows, and its ring is looked
 //! at once more (`ring::sleep`).
+//!
+//! One that rings has its turn as soon as the current one is over, so that whoever asks seldom waits for no more than
+//! one turn of those that ask without end, and of others that rang before.
 
 use std::sync::atomic::Ordering;
 
 use super::event::{End, Event};
 use super::seat::Took;
-use super::{Seated, Server};
+use super::{LOOKS_A_COLLECT, Seated, Server};
 use crate::error::{Error, Result};
 use crate::session::layout::Status;
 use crate::sys::clock::Deadline;
 
 /// Requests that one session is given before it is the next one's turn.
-const TURN: u32 = 16;
+const TURN: u32 = 32;
 /// Requests of others that are served, while a session has none, before it goes cold.
 const PATIENCE: u64 = 256;
 
@@ -67,6 +70,11 @@ impl Server {
     /// One look at the session whose turn it is.
     #[inline]
     pub(super) fn serve_first(&mut self) -> Option<Event> {
+        if self.turn == 0
+            && let Some(slot) = self.rang.pop_front()
+        {
+            self.hot.push_front(slot);
+        }
         let slot = self.hot.front().copied()?;
         let served = self.served;
         let Some(seated) = self.seated(slot) else {
@@ -98,7 +106,12 @@ impl Server {
             _ => seated.busy_at = served,
         }
         match taken {
-            Ok(Took::Request(request)) => self.count_turn(Some(Event::Request(request))),
+            Ok(Took::Request(request)) => {
+                if request.is_redelivered() {
+                    self.board.count(|page| &page.redelivered);
+                }
+                self.count_turn(Some(Event::Request(request)))
+            }
             Ok(Took::Notify(notification)) => self.count_turn(Some(Event::Notify(notification))),
             Ok(Took::Question(question)) => self.count_turn(Some(Event::Question(question))),
             Ok(_) => self.count_turn(None),
@@ -129,12 +142,16 @@ impl Server {
         if self.turn >= TURN {
             self.turn = 0;
             self.hot.rotate_left(1);
+            // Before anybody has another turn, those that rang meanwhile have theirs.
+            self.looks = LOOKS_A_COLLECT;
         }
         event
     }
 
     /// Waits until the deadline for bells, and heats the sessions that rang.
     pub(super) fn collect(&mut self, deadline: Deadline) -> Result<()> {
+        self.looks = 0;
+        self.board.set_requests(self.served);
         let until = deadline.min(self.next_look());
         self.epoll.wait(&mut self.events, until).map_err(Error::os(
             "wait for the bells of",
@@ -167,22 +184,37 @@ impl Server {
             self.last_words(slot);
             return self.end(slot, End::Left, Status::Closed);
         }
-        self.heat(slot);
+        // One that turned away as it had no room for answers could come again and again.
+        let next = !seated.seat.is_stuck();
+        if self.watch(slot) {
+            match next {
+                true => self.rang.push_back(slot),
+                false => self.hot.push_back(slot),
+            }
+        }
     }
 
-    /// Watches a session.
+    /// Gives a session turns.
     pub(super) fn heat(&mut self, slot: u32) {
+        if self.watch(slot) {
+            self.hot.push_back(slot);
+        }
+    }
+
+    /// Watches a session; whether it was not watched before, and is to be given turns.
+    fn watch(&mut self, slot: u32) -> bool {
         let served = self.served;
         let Some(seated) = self.seated(slot) else {
-            return;
+            return false;
         };
         seated.busy_at = served;
         seated.quiet_at = None;
-        if !seated.hot {
-            seated.hot = true;
-            seated.seat.watch();
-            self.hot.push_back(slot);
+        if seated.hot {
+            return false;
         }
+        seated.hot = true;
+        seated.seat.watch();
+        true
     }
 
     /// Lets a session that is not in the list of turns any more go cold, unless it has work after all.
@@ -199,10 +231,17 @@ impl Server {
     /// Lets every session go cold: `true` if the server may sleep, `false` if one has work.
     pub(super) fn cool_all(&mut self) -> bool {
         self.turn = 0;
-        for slot in std::mem::take(&mut self.hot) {
+        let rang = std::mem::take(&mut self.rang);
+        for slot in rang.into_iter().chain(std::mem::take(&mut self.hot)) {
             self.cool(slot);
         }
-        self.hot.is_empty()
+        !self.is_watching()
+    }
+
+    /// Whether any session is to be given turns.
+    #[inline]
+    pub(super) fn is_watching(&self) -> bool {
+        !(self.hot.is_empty() && self.rang.is_empty())
     }
 
     #[inline]

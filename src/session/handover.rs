@@ -8,6 +8,7 @@
 //! * A *reply's* segment is in use until the client has dropped the payload, which it says in the segment's
 //!   own control line. The file is in the client's session directory, so that an answer outlives its server.
 
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,8 +16,8 @@ use super::lease::Lease;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::segment::{SegmentOptions, SharedSegment};
-use crate::sys::fork;
 use crate::sys::map::{Region, View, shared_words};
+use crate::sys::{file, fork};
 
 const FINGERPRINT: u64 = u64::from_le_bytes(*b"handover");
 
@@ -25,6 +26,9 @@ const CONTROL_LEN: usize = 128;
 
 /// Capacities are multiples of this, so that payloads of about one size share a segment.
 const GRAIN: u64 = 64 << 10;
+
+/// The most segments that a pool has at a time: a peer that gives none back gets no more.
+const MOST: usize = 1024;
 
 /// How many segments that nobody uses a pool keeps, and how many of its peer's a side keeps mapped.
 const KEPT: usize = 4;
@@ -102,6 +106,13 @@ impl Side {
             Side::Reply => format!("r{number:x}"),
         }
     }
+
+    /// The number of the segment of this side with this name.
+    fn number(self, name: &CStr) -> Option<u64> {
+        let text = name.to_str().ok()?;
+        let number = u64::from_str_radix(text.get(1..)?, 16).ok()?;
+        (self.name(number) == text).then_some(number)
+    }
 }
 
 /// Segments that this side of a session made.
@@ -120,6 +131,20 @@ impl Pool {
             segments: Vec::new(),
             next: first,
         }
+    }
+
+    /// A [`new`](Pool::new) pool with what a predecessor has left in `directory`, which its peer may still read.
+    pub(crate) fn resume(side: Side, first: u64, directory: &Directory) -> Pool {
+        let mut pool = Pool::new(side, first);
+        let names = file::names_in(directory).unwrap_or_default();
+        for number in names.iter().filter_map(|name| side.number(name)).take(MOST) {
+            let opened = SegmentOptions::raw(FINGERPRINT, CONTROL_LEN)
+                .open_at(directory, &side.name(number));
+            // What cannot be used is removed with the session.
+            let segment = opened.ok().and_then(|it| Segment::new(number, it.region()));
+            pool.segments.extend(segment.map(Arc::new));
+        }
+        pool
     }
 
     /// A segment of at least `len` bytes that nobody else uses: one of the pool's, else a new one in `directory`.
@@ -141,6 +166,13 @@ impl Pool {
                 len,
                 owner,
                 stamp: fork::stamp(),
+            });
+        }
+        if self.segments.len() >= MOST {
+            return Err(Error::TooLong {
+                what: "list of large payloads that were not given back",
+                len: self.segments.len() as u64,
+                max: MOST as u64,
             });
         }
         let directory = directory()?;

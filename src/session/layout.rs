@@ -99,6 +99,8 @@ pub(crate) enum Status {
     GaveUp,
     /// Ended because this side broke the protocol; the code tells how.
     Corrupt { code: u32 },
+    /// The server died, and the next one could not use the directory in which the session is.
+    Gone,
 }
 
 impl Status {
@@ -114,6 +116,7 @@ impl Status {
             Status::Closed => (3, 0),
             Status::GaveUp => (4, 0),
             Status::Corrupt { code } => (5, code),
+            Status::Gone => (6, 0),
         };
         u64::from(number) << 32 | state
     }
@@ -130,6 +133,7 @@ impl Status {
             3 => Some(Status::Closed),
             4 => Some(Status::GaveUp),
             5 => Some(Status::Corrupt { code: number }),
+            6 => Some(Status::Gone),
             _ => None,
         }
     }
@@ -237,11 +241,12 @@ mod tests {
             Status::Closed,
             Status::GaveUp,
             Status::Corrupt { code: 7 },
+            Status::Gone,
         ];
         for status in all {
             assert_eq!(Status::unpack(status.pack()), Some(status));
         }
-        for word in [6, 0xff, 0x0100, u64::MAX] {
+        for word in [7, 0xff, 0x0100, u64::MAX] {
             assert_eq!(Status::unpack(word), None, "{word:#x}");
         }
     }

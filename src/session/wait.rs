@@ -25,6 +25,8 @@ const EAGER_TURNS: u32 = 128;
 const FREE_TURNS: u32 = 160;
 /// The clock is then read once in so many turns.
 const TURNS_A_LOOK: u32 = 16;
+/// Who never sleeps checks on its peer once in so many turns, a fraction of a millisecond.
+const TURNS_A_CHECK: u32 = 4096;
 /// How often the core is offered to others before sleeping.
 const YIELDS: u32 = 2;
 
@@ -33,6 +35,8 @@ const YIELDS: u32 = 2;
 pub(crate) enum Step {
     /// Look again.
     Again,
+    /// Look at what is looked at seldom: whether the peer still lives.
+    Check,
     /// Sleep.
     Sleep,
     /// The deadline has passed.
@@ -91,6 +95,11 @@ impl Patience {
         Step::Again
     }
 
+    fn check(&mut self) -> Step {
+        self.turns = self.turns.wrapping_add(1);
+        Step::Check
+    }
+
     fn look_at_the_clock(&mut self, deadline: Deadline) -> Step {
         let now = clock::monotonic_ns();
         if deadline.as_ns().is_some_and(|at| now >= at) {
@@ -98,6 +107,7 @@ impl Patience {
         }
         match self.wait {
             Wait::Park => return Step::Sleep,
+            Wait::Spin if self.turns.is_multiple_of(TURNS_A_CHECK) => return self.check(),
             Wait::Spin => return Step::Again,
             Wait::Adaptive => {}
         }
@@ -128,7 +138,8 @@ mod tests {
         );
         let mut spinning = Patience::new(Wait::Spin);
         let mut never = NEVER;
-        assert!((0..100_000).all(|_| spinning.step(&mut never) == Step::Again));
+        let steps: Vec<Step> = (0..100_000).map(|_| spinning.step(&mut never)).collect();
+        assert!(!steps.contains(&Step::Sleep) && steps.contains(&Step::Check));
     }
 
     #[test]

@@ -7,11 +7,15 @@ use crate::request::{HandOver, ReplyBody, ReplyHeader, ReplyView};
 use crate::ring::raw::{self, Found};
 use crate::session::{Broken, Buffer, Payload};
 
+/// How many replies that nobody wants are passed over in one look.
+const UNWANTED: usize = 256;
+
 impl Link {
     /// The next reply that somebody wants, if there is one.
     #[inline]
     pub(in crate::client) fn receive(&mut self) -> Result<Option<Reply>> {
-        loop {
+        // Bounded, so that a flood of what nobody wants does not outlast a deadline.
+        for _ in 0..UNWANTED {
             let found = match self.replies.peek() {
                 Ok(None) => return Ok(None),
                 Ok(Some(found)) => found,
@@ -32,6 +36,7 @@ impl Link {
                 Some(false) | None => self.unwanted += 1,
             }
         }
+        Ok(None)
     }
 
     /// Copies a reply out and checks the copy.

@@ -32,6 +32,7 @@ pub(in crate::server) struct Opening {
     pub(in crate::server) home: Home,
     pub(in crate::server) bell: BellWriter,
     pub(in crate::server) up: Arc<BellReader>,
+    pub(in crate::server) pool: Pool,
 }
 
 /// Where a session's directory is. It is opened only when a segment is made or mapped, so that a session costs no
@@ -118,6 +119,7 @@ impl Core {
             home,
             bell,
             up,
+            pool,
         } = opening;
         let accept = Accept {
             generation,
@@ -141,8 +143,7 @@ impl Core {
             outbox: VecDeque::new(),
             stuck: false,
             mapped: Mapped::new(Side::Request),
-            // Epochs are nanoseconds of the wall clock, so that no predecessor has given out these numbers.
-            pool: Pool::new(Side::Reply, epoch),
+            pool,
             draining: None,
             ended: false,
             broken: None,

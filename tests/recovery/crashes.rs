@@ -1,0 +1,408 @@
+//! Processes that are killed, stopped and continued.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use osps_ipc::{Directory, End, RequestId};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::roles::start;
+use super::*;
+use crate::common::{Helper, Scratch};
+
+fn signal(helper: &Helper, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(helper.pid()).unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+    if signal == Signal::STOP {
+        let end = Instant::now() + SOON;
+        let stat = || fs::read_to_string(format!("/proc/{}/stat", helper.pid())).unwrap();
+        while !stat().contains(") T ") {
+            assert!(Instant::now() < end, "it does not stop");
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Submits so many requests, each with its number.
+fn submit(client: &mut Client, count: u32) -> BTreeMap<RequestId, u32> {
+    (0..count)
+        .map(|n| {
+            let sent = n.to_le_bytes();
+            (client.submit(Request::new(ECHO, &sent), SOON).unwrap(), n)
+        })
+        .collect()
+}
+
+/// Every answer comes, with the right bytes, and once.
+fn fetch(client: &mut Client, mut asked: BTreeMap<RequestId, u32>) {
+    while !asked.is_empty() {
+        let reply = client.next_reply(SOON).unwrap().expect("an answer in time");
+        let n = asked.remove(&reply.id()).expect("answered once");
+        assert_eq!(reply.into_answer().unwrap().into_vec(), n.to_le_bytes());
+    }
+    assert_eq!(client.outstanding(), 0);
+}
+
+/// A server in a thread of this process, until it is dropped.
+fn serving<R>(mut server: Server, body: impl FnOnce() -> R) -> (R, Vec<Seen>) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(|| {
+            let mut seen = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                if let Some(Event::Request(request)) =
+                    server.next_timeout(Duration::from_millis(20)).unwrap()
+                {
+                    seen.push(Seen {
+                        token: format!("{:?}", request.token()),
+                        redelivered: request.is_redelivered(),
+                        attempts: request.attempts(),
+                    });
+                    echo(request);
+                }
+            }
+            seen
+        });
+        let stopper = Stopper(&stop);
+        let result = body();
+        drop(stopper);
+        (result, serving.join().unwrap())
+    })
+}
+
+#[derive(Debug)]
+struct Seen {
+    token: String,
+    redelivered: bool,
+    attempts: u32,
+}
+
+#[test]
+fn requests_that_a_killed_server_had_taken_come_to_the_next_one_as_redelivered() {
+    let place = Scratch::new();
+    let mut dies = start("hold 5", &place);
+    dies.expect("bound");
+    let mut client = client(place.path());
+    let asked = submit(&mut client, 8);
+    let tokens: BTreeSet<String> = (0..5).map(|_| dies.line()).collect();
+    dies.kill();
+    let ((), seen) = serving(server(place.path()), || fetch(&mut client, asked));
+    let again: BTreeSet<String> = seen
+        .iter()
+        .filter(|seen| seen.redelivered)
+        .map(|seen| seen.token.clone())
+        .collect();
+    assert_eq!(again, tokens);
+    for seen in &seen {
+        assert_eq!(seen.attempts, 1 + u32::from(seen.redelivered), "{seen:?}");
+    }
+    assert_eq!(seen.len(), 8);
+    assert_eq!(client.unwanted(), 0);
+}
+
+#[test]
+fn what_a_killed_server_has_answered_is_not_asked_again() {
+    let place = Scratch::new();
+    let mut dies = start("all but the first 6", &place);
+    dies.expect("bound");
+    let mut client = client(place.path());
+    let asked = submit(&mut client, 6);
+    dies.expect("answered");
+    dies.kill();
+    let ((), seen) = serving(server(place.path()), || fetch(&mut client, asked));
+    assert!(
+        matches!(&seen[..], [only] if only.redelivered && only.attempts == 2),
+        "{seen:?}"
+    );
+    assert_eq!(client.unwanted(), 0);
+}
+
+#[test]
+fn answers_that_found_no_room_in_a_killed_server_are_given_by_the_next_one() {
+    let place = Scratch::new();
+    let mut dies = start("overflow 300", &place);
+    dies.expect("bound");
+    let mut client = ClientOptions::new()
+        .directory(place.path())
+        .capacity(64 << 10, 4096)
+        .connect("svc", SOON)
+        .unwrap();
+    let asked = submit(&mut client, 300);
+    dies.expect("overflowing");
+    dies.kill();
+    let ((), seen) = serving(server(place.path()), || fetch(&mut client, asked));
+    assert!(seen.iter().any(|seen| seen.redelivered));
+    assert!(seen.iter().any(|seen| !seen.redelivered));
+    assert_eq!(client.unwanted(), 0);
+}
+
+#[test]
+fn servers_killed_one_after_the_other_are_one_long_delay() {
+    let place = Scratch::new();
+    let mut dies = start("hold 1", &place);
+    dies.expect("bound");
+    let mut client = client(place.path());
+    let asked = submit(&mut client, 3);
+    let token = dies.line();
+    dies.kill();
+    for _ in 0..2 {
+        let mut dies = start("hold 1", &place);
+        dies.expect("bound");
+        assert_eq!(dies.line(), token);
+        dies.kill();
+    }
+    let ((), seen) = serving(server(place.path()), || fetch(&mut client, asked));
+    let first = seen.iter().find(|seen| seen.token == token).unwrap();
+    assert_eq!(first.attempts, 4);
+}
+
+#[test]
+fn a_client_that_fails_fast_is_told_at_once_that_its_server_is_gone_and_goes_on_with_the_next() {
+    let place = Scratch::new();
+    for wait in [Wait::Park, Wait::Adaptive, Wait::Spin] {
+        let mut dies = start("hold 1", &place);
+        dies.expect("bound");
+        let mut client = ClientOptions::new()
+            .directory(place.path())
+            .wait(wait)
+            .fail_fast()
+            .connect("svc", SOON)
+            .unwrap();
+        let begun = Instant::now();
+        let gone = std::thread::scope(|scope| {
+            let calling = scope.spawn(|| client.call(Request::new(ECHO, "x"), SOON));
+            dies.line();
+            dies.kill();
+            calling.join().unwrap().unwrap_err()
+        });
+        assert!(matches!(gone, Error::ServerGone { .. }), "{gone}");
+        assert!(begun.elapsed() < SOON / 2);
+        let (reply, _) = serving(server(place.path()), || {
+            // The next server may come a moment later.
+            loop {
+                match client.call(Request::new(ECHO, "y"), SOON) {
+                    Err(Error::ServerGone { .. }) => std::thread::yield_now(),
+                    other => break other.unwrap(),
+                }
+            }
+        });
+        assert_eq!(reply.into_answer().unwrap().into_vec(), b"y");
+    }
+}
+
+#[test]
+fn a_patient_call_says_at_its_deadline_that_the_server_is_dead() {
+    for wait in [Wait::Park, Wait::Adaptive, Wait::Spin] {
+        let place = Scratch::new();
+        let mut dies = start("echo", &place);
+        dies.expect("bound");
+        let mut client = ClientOptions::new()
+            .directory(place.path())
+            .wait(wait)
+            .connect("svc", SOON)
+            .unwrap();
+        client.call(Request::new(ECHO, "x"), SOON).unwrap();
+        dies.kill();
+        let error = client
+            .call(Request::new(ECHO, "x"), Duration::from_millis(50))
+            .unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        assert!(error.to_string().contains("is dead"), "{wait:?}: {error}");
+        let (reply, _) = serving(server(place.path()), || {
+            client.call(Request::new(ECHO, "y"), SOON).unwrap()
+        });
+        assert_eq!(reply.into_answer().unwrap().into_vec(), b"y");
+    }
+}
+
+#[test]
+fn a_client_that_connects_while_the_server_is_dead_is_let_in_by_the_next() {
+    let place = Scratch::new();
+    let mut dies = start("echo", &place);
+    dies.expect("bound");
+    dies.kill();
+    let at = place.path();
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| client(at));
+        let new = at.join("svc/new");
+        let end = Instant::now() + SOON;
+        while fs::read_dir(&new).unwrap().next().is_none() {
+            assert!(Instant::now() < end);
+            std::thread::yield_now();
+        }
+        let (reply, _) = serving(server(at), || {
+            let mut client = connecting.join().unwrap();
+            client.call(Request::new(ECHO, "x"), SOON).unwrap()
+        });
+        assert_eq!(reply.status(), osps_ipc::Status::Done);
+    });
+}
+
+/// Everything below a directory.
+fn files(at: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(at).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        }
+        found.push(entry.path());
+    }
+    found.sort();
+    found
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn mappings() -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines().filter(|line| line.contains("/seg")).count()
+}
+
+/// In a process of its own: clients come and are killed, idle and in the middle of requests.
+pub(crate) fn count_what_is_left(at: &Path, sessions: usize) {
+    const AT_ONCE: usize = 50;
+    let place = Directory::open(at).unwrap();
+    let mut server = server(at);
+    // What is made once, is made now.
+    drop(connect(&mut server, at));
+    until(&mut server, |event| {
+        matches!(event, Event::Disconnected(_, End::Left))
+    });
+    let before = (descriptors(), mappings(), files(at));
+    for round in 0..sessions / AT_ONCE {
+        let mut clients = start(&format!("clients {AT_ONCE}"), &place);
+        for _ in 0..AT_ONCE {
+            until(&mut server, |event| matches!(event, Event::Connected(_)));
+        }
+        clients.expect("connected");
+        if round == 0 {
+            // The helper's own pipes are two, and its directory is read by one.
+            let own = descriptors() - before.0;
+            assert_eq!(own - 2, 2 * AT_ONCE, "two descriptors a session");
+        }
+        let mut busy = start("busy client 20", &place);
+        let mut held = Vec::new();
+        while held.len() < 10 {
+            if let Event::Request(request) =
+                until(&mut server, |event| matches!(event, Event::Request(_)))
+            {
+                held.push(request);
+            }
+        }
+        busy.expect("submitted");
+        busy.kill();
+        clients.kill();
+        drop((clients, busy));
+        for _ in 0..=AT_ONCE {
+            let ended = until(&mut server, |event| {
+                matches!(event, Event::Disconnected(..))
+            });
+            assert!(
+                matches!(ended, Event::Disconnected(_, End::Died)),
+                "{ended:?}"
+            );
+        }
+        // To answer the dead is an error, and no more than that.
+        for request in held {
+            assert!(matches!(request.reply("x"), Err(Error::Closed { .. })));
+        }
+        assert_eq!(server.sessions(), 0);
+        assert!(server.next_timeout(Duration::ZERO).unwrap().is_none());
+    }
+    // The threads that read the helpers' output end by themselves.
+    let end = Instant::now() + SOON;
+    while descriptors() != before.0 && Instant::now() < end {
+        std::thread::yield_now();
+    }
+    assert_eq!((descriptors(), mappings(), files(at)), before);
+}
+
+#[test]
+fn a_thousand_killed_clients_leave_no_descriptor_no_mapping_and_no_file() {
+    let place = Scratch::new();
+    let landlord = start("landlord 1000", &place);
+    landlord.finish();
+    assert!(files(place.path()).is_empty());
+}
+
+#[test]
+fn a_stopped_server_is_a_delay() {
+    let place = Scratch::new();
+    let echo = start("echo", &place);
+    echo.expect("bound");
+    let mut client = client(place.path());
+    client.call(Request::new(ECHO, "x"), SOON).unwrap();
+    signal(&echo, Signal::STOP);
+    let error = client
+        .call(Request::new(ECHO, "lost"), Duration::from_millis(30))
+        .unwrap_err();
+    assert!(
+        error.is_timeout() && !error.to_string().contains("dead"),
+        "{error}"
+    );
+    let asked = submit(&mut client, 50);
+    signal(&echo, Signal::CONT);
+    fetch(&mut client, asked);
+}
+
+#[test]
+fn a_stopped_client_delays_nobody_and_goes_on() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let caller = start("caller 2000", &place);
+    let mut served = 0;
+    let mut other = None;
+    loop {
+        match server.next_timeout(SOON).unwrap().expect("an event") {
+            Event::Request(request) => {
+                echo(request);
+                served += 1;
+            }
+            Event::Disconnected(_, end) => {
+                assert_eq!(end, End::Left);
+                break;
+            }
+            _ => {}
+        }
+        if served == 100 && other.is_none() {
+            signal(&caller, Signal::STOP);
+            let mut client = connect(&mut server, place.path());
+            while let Some(event) = server.next_timeout(Duration::from_millis(20)).unwrap() {
+                if let Event::Request(request) = event {
+                    echo(request);
+                }
+            }
+            call(&mut server, &mut client, "meanwhile");
+            other = Some(client);
+            signal(&caller, Signal::CONT);
+        }
+    }
+    caller.expect("connected");
+    caller.expect("done");
+    caller.finish();
+}
+
+#[test]
+fn what_a_client_told_before_it_left_is_heard() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let teller = start("teller 100", &place);
+    let mut heard = Vec::new();
+    let end = loop {
+        match server.next_timeout(SOON).unwrap().expect("an event") {
+            Event::Notify(told) => heard.push(told.payload().as_slice().unwrap().to_vec()),
+            Event::Disconnected(_, end) => break end,
+            _ => {}
+        }
+    };
+    assert_eq!(end, End::Left);
+    assert!(
+        heard.iter().eq(&(0..100_usize)
+            .map(|n| n.to_le_bytes().to_vec())
+            .collect::<Vec<_>>())
+    );
+    teller.finish();
+}
