@@ -263,7 +263,7 @@ fn mappings() -> usize {
 
 /// In a process of its own: clients come and are killed, idle and in the middle of requests.
 pub(crate) fn count_what_is_left(at: &Path, sessions: usize) {
-    const AT_ONCE: usize = 50;
+    const AT_ONCE: usize = 100;
     let place = Directory::open(at).unwrap();
     let mut server = server(at);
     // What is made once, is made now.
