@@ -473,13 +473,17 @@ fn what_goes_wrong_is_said_and_has_a_status_of_its_own() {
 fn a_primary_that_is_told_to_end_takes_everything_with_it() {
     let mut primary = Service::start();
     assert_eq!(primary.secondaries().len(), 2);
-    let mut command = client(primary.place.path(), &["digest".as_ref()]);
+    let mut command = client(
+        primary.place.path(),
+        &["--timeout".as_ref(), "2".as_ref(), "digest".as_ref()],
+    );
     let mut waiting = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = waiting.stdin.take().unwrap();
     // More than a pipe holds: when all is written, the client reads, and so has its session with a secondary.
     stdin.write_all(&noise(3 << 20, 9)).unwrap();
     primary.end(Signal::TERM);
     drop(stdin);
+    // It looks for the service until its time is up.
     assert_eq!(finish(waiting).status.code(), Some(3));
 }
 
