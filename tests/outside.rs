@@ -12,6 +12,16 @@ fn example() -> &'static str {
     from.split_once("```").unwrap().0
 }
 
+/// Writes a file whole, if it is not there as it should be: another run of this test may be reading it.
+fn put(path: &Path, content: &[u8]) {
+    if std::fs::read(path).is_ok_and(|there| there == content) {
+        return;
+    }
+    let new = path.with_extension(std::process::id().to_string());
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
+
 #[test]
 fn the_example_of_the_readme_runs_in_a_crate_of_its_own() {
     // Kept between runs, so that only the first one builds the dependencies.
@@ -22,13 +32,14 @@ fn the_example_of_the_readme_runs_in_a_crate_of_its_own() {
          [dependencies]\nosps-ipc = {{ path = {:?} }}\n\n[workspace]\n",
         env!("CARGO_MANIFEST_DIR")
     );
-    std::fs::write(home.join("Cargo.toml"), manifest).unwrap();
-    std::fs::write(home.join("src/main.rs"), example()).unwrap();
-    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
-    if lock.exists() {
-        std::fs::copy(lock, home.join("Cargo.lock")).unwrap();
+    put(&home.join("Cargo.toml"), manifest.as_bytes());
+    put(&home.join("src/main.rs"), example().as_bytes());
+    if !home.join("Cargo.lock").exists()
+        && let Ok(lock) = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock"))
+    {
+        put(&home.join("Cargo.lock"), &lock);
     }
-    let runtime = home.join("runtime");
+    let runtime = home.join(format!("runtime-{}", std::process::id()));
     let out = Command::new(env!("CARGO"))
         .args(["run", "--quiet", "--offline"])
         .current_dir(&home)
@@ -42,4 +53,5 @@ fn the_example_of_the_readme_runs_in_a_crate_of_its_own() {
     assert_eq!(out.stdout, b"HELLO\n", "{said}");
     let left: Vec<_> = std::fs::read_dir(&runtime).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+    std::fs::remove_dir(&runtime).unwrap();
 }
