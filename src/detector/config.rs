@@ -23,9 +23,11 @@ use super::watch::MOST_STRETCH;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The time between two looks while a beat is owed: 100 ms. A hang is told at most one and a half of it
-    /// after the time allowed. At least 100 µs. A look that comes more than a quarter of it late counts as
-    /// late.
+    /// The time between two looks: 100 ms. A hang is told at most one and a half of it after the time
+    /// allowed. At least 100 µs. A look that comes more than a quarter of it late counts as late.
+    ///
+    /// An idle process is looked at as often: it can begin to work, and hang, at any time. It costs the watcher
+    /// some microseconds, and the process nothing.
     pub period: Duration,
 
     /// The looks in time, since the last late one, that must all have seen no beat before a process is
@@ -47,7 +49,7 @@ pub struct Config {
     pub stop_within: Duration,
 
     /// How long an idle process is left alone before it is challenged to beat: 2 s. With `None` an idle
-    /// process is never woken and never looked at, and one that hangs while idle is not found.
+    /// process is never woken, and one that hangs while idle is not found.
     pub challenge_every: Option<Duration>,
 
     /// The time in which a challenged process must beat: 1 s.

@@ -23,8 +23,9 @@
 //! While looks come in time, a hang in [`Phase::Working`] is told no later than the budget plus one and a
 //! half [`Config::period`] after it began: the last beat is seen up to one period late, and the two looks
 //! that count, the one that saw it and the one that convicts, may each be a quarter late without being
-//! called so. A process that hangs while idle is told after at most [`Config::challenge_every`] +
-//! [`Config::challenge_within`] and two periods.
+//! called so. That holds for one that has just begun to work as well: an idle process is looked at as often.
+//! One that hangs while idle is told after at most [`Config::challenge_every`] + [`Config::challenge_within`] and one
+//! and three quarters of a period, as the look that challenges may be a quarter late too.
 //!
 //! # Examples
 //!
@@ -204,11 +205,14 @@ impl Detector {
                     .saturating_sub(silent);
                 Some(if left == 0 { gap } else { gap.min(left) })
             }
-            (Process::Running(_), None) if challenge => Some(self.limits.period),
-            (Process::Running(_), None) => self
-                .limits
-                .challenge_every
-                .map(|every| every.saturating_sub(silent).max(self.limits.period)),
+            // Who rests can begin to work, and hang, at any time.
+            (Process::Running(_), None) => {
+                let left = match self.limits.challenge_every {
+                    Some(every) if !challenge => every.saturating_sub(silent),
+                    _ => u64::MAX,
+                };
+                Some(self.limits.period.min(left).max(1))
+            }
         }
     }
 }

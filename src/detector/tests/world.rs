@@ -16,6 +16,8 @@ pub(super) enum Life {
     Starved,
     /// It waits for work, and beats when challenged.
     Idle,
+    /// It waits for work, works, and waits again; when it falls ill, it does so at work.
+    Served,
 }
 
 /// How it falls ill: it never beats again.
@@ -44,6 +46,8 @@ pub(super) struct Beater {
     budget: u64,
     illness: Option<(u64, Illness)>,
     ill: Option<Illness>,
+    /// Whether it owes a beat now.
+    works: bool,
     doing: Doing,
     since: u64,
     until: u64,
@@ -72,6 +76,7 @@ impl Beater {
             budget,
             illness,
             ill: None,
+            works: false,
             doing: Doing::Sleeping,
             since: 0,
             until: 0,
@@ -88,8 +93,10 @@ impl Beater {
     /// Lives on until `now`.
     pub(super) fn advance(&mut self, now: u64) {
         while self.ill.is_none() {
-            match self.illness {
+            let at_work = self.works || self.life != Life::Served;
+            match self.illness.filter(|_| at_work) {
                 Some((at, illness)) if at <= now && at <= self.until => {
+                    let at = at.max(self.since);
                     self.account(at);
                     (self.ill, self.since, self.until) = (Some(illness), at, u64::MAX);
                 }
@@ -124,7 +131,7 @@ impl Beater {
     /// Comes out of a suspension at `at`, slowly: it beats only after `delay`.
     pub(super) fn resume_slowly(&mut self, at: u64, delay: u64) {
         self.advance(at);
-        if self.ill.is_none() && self.life != Life::Idle {
+        if self.ill.is_none() && self.works {
             self.account(at);
             self.then.clear();
             (self.doing, self.since, self.until) = (Doing::Sleeping, at, at + delay);
@@ -134,22 +141,23 @@ impl Beater {
     /// Its bell rings.
     pub(super) fn challenge(&mut self, at: u64) {
         self.advance(at);
-        if self.ill.is_none() && self.life == Life::Idle {
+        if self.ill.is_none() && !self.works {
             let time = self.random.below(self.longest);
             (self.doing, self.since, self.until) = (Doing::Running, at, at + time);
         }
     }
 
+    /// Since when it has been ill.
+    pub(super) fn ill_since(&self) -> Option<u64> {
+        self.ill.map(|_| self.since)
+    }
+
     /// What its heartbeat shows now.
     pub(super) fn pulse(&self) -> Pulse {
-        match self.life {
-            Life::Idle => pulse(self.count, Phase::Idle),
-            _ => pulse(
-                self.count,
-                Phase::Working {
-                    budget: Duration::from_nanos(self.budget),
-                },
-            ),
+        let budget = Duration::from_nanos(self.budget);
+        match self.works {
+            true => pulse(self.count, Phase::Working { budget }),
+            false => pulse(self.count, Phase::Idle),
         }
     }
 
@@ -191,14 +199,23 @@ impl Beater {
 
     /// Begins another round, which ends with a beat.
     fn begin(&mut self, at: u64) {
+        self.works = match self.life {
+            Life::Idle => false,
+            Life::Served => !self.works,
+            Life::Steady | Life::Jittery | Life::Starved => true,
+        };
+        if !self.works {
+            let rest = match self.life {
+                Life::Served => self.random.between(1, 1500 * MS),
+                _ => u64::MAX - at,
+            };
+            (self.doing, self.since, self.until) = (Doing::Sleeping, at, at + rest);
+            return;
+        }
         let own = match self.life {
             Life::Steady => self.longest / 2 + self.random.below(self.longest / 20),
-            Life::Jittery => self.random.between(1, self.longest),
+            Life::Jittery | Life::Served | Life::Idle => self.random.between(1, self.longest),
             Life::Starved => self.random.between(1, self.budget * 2 / 5),
-            Life::Idle => {
-                (self.doing, self.since, self.until) = (Doing::Sleeping, at, u64::MAX);
-                return;
-            }
         };
         let run = self.random.between(0, own);
         self.then.clear();
