@@ -12,9 +12,10 @@ mod common;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{SOON, Scratch};
 use osps_ipc::{
@@ -209,6 +210,51 @@ fn a_ring_full_of_answers_blocks_nobody_but_its_client() {
         let reply = greedy.next_reply(SOON).unwrap().expect("an answer in time");
         assert_eq!(reply.into_answer().unwrap().into_vec(), [n as u8; 200]);
     }
+}
+
+#[test]
+fn a_large_answer_that_is_being_made_ready_holds_up_no_other_request_of_its_session() {
+    let place = Scratch::new();
+    let making = Arc::new(AtomicBool::new(false));
+    let (sender, large) = mpsc::channel::<osps_ipc::Incoming>();
+    let worker = thread::spawn({
+        let making = Arc::clone(&making);
+        move || {
+            let answer = vec![7; 64 << 20];
+            for request in large {
+                making.store(true, Ordering::SeqCst);
+                request.reply(&answer).unwrap();
+                making.store(false, Ordering::SeqCst);
+            }
+        }
+    });
+    let meanwhile = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&meanwhile);
+    let serving = Serving::start(server(place.path()), move |event| match event {
+        Event::Request(request) if request.kind() == OTHER => sender.send(request).unwrap(),
+        event => {
+            if making.load(Ordering::SeqCst) {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            echo(event);
+        }
+    });
+    let mut client = client(place.path());
+    let end = Instant::now() + SOON;
+    // Not every time on a busy machine.
+    while meanwhile.load(Ordering::SeqCst) < 20 {
+        assert!(Instant::now() < end, "the server stands still");
+        meanwhile.store(0, Ordering::SeqCst);
+        let id = client.submit(Request::new(OTHER, ""), SOON).unwrap();
+        for _ in 0..1000 {
+            client.call(Request::new(ECHO, "x"), SOON).unwrap();
+        }
+        let reply = client.next_reply(SOON).unwrap().expect("an answer in time");
+        assert_eq!((reply.id(), reply.payload().len()), (id, 64 << 20));
+    }
+    drop(client);
+    drop(serving);
+    worker.join().unwrap();
 }
 
 #[test]

@@ -6,18 +6,21 @@
 mod answers;
 mod core;
 mod ending;
+mod large;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
 use self::core::{Core, Message, Next};
+use self::large::Large;
 use super::event::{Notification, Peer};
 use super::incoming::{Asked, Incoming, Question};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
 use crate::request::{RequestForm, Status};
-use crate::session::{Body, Broken, Lease, layout};
+use crate::session::handover::Pool;
+use crate::session::{Body, BodyKind, Broken, layout};
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::Epoll;
 
@@ -30,6 +33,8 @@ pub(super) struct Seat {
     /// The name of the service, for messages.
     service: String,
     core: CachePadded<Mutex<Core>>,
+    /// For large answers, made ready before the lock above is taken.
+    large: Large,
     /// Of the process that serves: a forked child must not touch the rings, nor the lock.
     stamp: Stamp,
 }
@@ -49,11 +54,18 @@ pub(super) enum Took {
 }
 
 impl Seat {
-    pub(super) fn new(peer: Peer, service: String, opening: Opening) -> Result<Seat, Broken> {
+    pub(super) fn new(
+        peer: Peer,
+        service: String,
+        opening: Opening,
+        pool: Pool,
+    ) -> Result<Seat, Broken> {
+        let large = Large::new(&opening, pool);
         Ok(Seat {
             peer,
             service,
             core: CachePadded::new(Mutex::new(Core::new(opening)?)),
+            large,
             stamp: fork::stamp(),
         })
     }
@@ -116,9 +128,10 @@ impl Seat {
         code: u32,
         body: Body<'_>,
     ) -> Result<()> {
+        let ready = self.ready(body);
         let mut core = self.open_core()?;
-        let (outgoing, problem) = match core.prepare(id, status, code, body) {
-            Ok(outgoing) => (outgoing, None),
+        let (outgoing, problem) = match ready {
+            Ok(body) => (core.prepare(id, status, code, body), None),
             Err(problem) => {
                 let reason = format!("the answer could not be sent: {problem}");
                 (core.failure(id, &reason), Some(problem))
@@ -131,7 +144,7 @@ impl Seat {
     /// Sends a reply that is not final, if there is room for it.
     pub(super) fn interim(&self, id: u64, status: Status) -> Result<()> {
         let mut core = self.open_core()?;
-        let outgoing = core.prepare(id, status, 0, Body::from(""))?;
+        let outgoing = core.prepare(id, status, 0, BodyKind::Bytes(&[]));
         self.sent(core.send(None, outgoing), core)
     }
 
@@ -146,10 +159,6 @@ impl Seat {
                 what,
             }
         })
-    }
-
-    pub(super) fn lease(&self, len: u64) -> Result<Lease> {
-        self.open_core()?.lease(len)
     }
 
     /// For who answers: an error in a forked child, and when the session is over.

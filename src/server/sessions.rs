@@ -188,11 +188,10 @@ impl Server {
             },
             bell,
             up: Arc::clone(&up),
-            pool,
             memory,
         };
         Ok(Seated {
-            seat: Arc::new(Seat::new(peer, self.service.to_string(), opening)?),
+            seat: Arc::new(Seat::new(peer, self.service.to_string(), opening, pool)?),
             hot: false,
             busy_at: self.served,
             quiet_at: None,

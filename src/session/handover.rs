@@ -9,8 +9,8 @@
 //!   own control line. The file is in the client's session directory, so that an answer outlives its server.
 
 use std::ffi::CStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lease::Lease;
 use crate::directory::Directory;
@@ -116,9 +116,16 @@ impl Side {
 }
 
 /// Segments that this side of a session made.
+///
+/// Its lock is never held while pages are reserved or bytes copied, which for a large payload takes long.
 #[derive(Debug)]
 pub(crate) struct Pool {
     side: Side,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
     segments: Vec<Arc<Segment>>,
     next: u64,
 }
@@ -126,57 +133,68 @@ pub(crate) struct Pool {
 impl Pool {
     /// Numbers are given out from `first` on and never again in the session.
     pub(crate) fn new(side: Side, first: u64) -> Pool {
-        Pool {
-            side,
+        let kept = Kept {
             segments: Vec::new(),
             next: first,
+        };
+        Pool {
+            side,
+            kept: Mutex::new(kept),
         }
     }
 
     /// A [`new`](Pool::new) pool with what a predecessor has left in `directory`, which its peer may still read.
     pub(crate) fn resume(side: Side, first: u64, directory: &Directory) -> Pool {
-        let mut pool = Pool::new(side, first);
+        let pool = Pool::new(side, first);
         let names = file::names_in(directory).unwrap_or_default();
         for number in names.iter().filter_map(|name| side.number(name)).take(MOST) {
             let opened = SegmentOptions::raw(FINGERPRINT, CONTROL_LEN)
                 .open_at(directory, &side.name(number));
             // What cannot be used is removed with the session.
             let segment = opened.ok().and_then(|it| Segment::new(number, it.region()));
-            pool.segments.extend(segment.map(Arc::new));
+            pool.kept().segments.extend(segment.map(Arc::new));
         }
         pool
+    }
+
+    /// No step leaves anything half done: the lock's poison means nothing.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A segment of at least `len` bytes that nobody else uses: one of the pool's, else a new one in `directory`.
     /// `owner` is the session's generation.
     pub(crate) fn lease(
-        &mut self,
+        &self,
         directory: impl FnOnce() -> Result<Directory>,
         len: u64,
         owner: u64,
     ) -> Result<Lease> {
-        let fitting = self
-            .segments
-            .iter()
-            .filter(|segment| is_free(segment) && segment.capacity() >= len)
-            .min_by_key(|segment| segment.capacity());
-        if let Some(segment) = fitting {
-            return Ok(Lease {
-                segment: Arc::clone(segment),
-                len,
-                owner,
-                stamp: fork::stamp(),
-            });
+        let lease = |segment| Lease {
+            segment,
+            len,
+            owner,
+            stamp: fork::stamp(),
+        };
+        let mut kept = self.kept();
+        if let Some(segment) = kept.fitting(len) {
+            return Ok(lease(segment));
         }
-        if self.segments.len() >= MOST {
-            return Err(Error::TooLong {
-                what: "list of large payloads that were not given back",
-                len: self.segments.len() as u64,
-                max: MOST as u64,
-            });
-        }
+        kept.check_number()?;
+        let number = kept.next;
+        kept.next = number.wrapping_add(1);
+        let surplus = kept.take_surplus(KEPT - 1);
+        drop(kept);
         let directory = directory()?;
-        self.shrink(&directory, KEPT - 1)?;
+        for segment in surplus {
+            SharedSegment::<[u8]>::unlink_at(&directory, &self.side.name(segment.number))?;
+        }
+        let segment = Arc::new(self.make(&directory, number, len)?);
+        self.kept().segments.push(Arc::clone(&segment));
+        Ok(lease(segment))
+    }
+
+    fn make(&self, directory: &Directory, number: u64, len: u64) -> Result<Segment> {
         let capacity = len
             .max(1)
             .checked_next_multiple_of(GRAIN)
@@ -186,43 +204,43 @@ impl Pool {
                 len,
                 max: u64::MAX - GRAIN,
             })?;
-        let number = self.next;
-        self.next = self.next.wrapping_add(1);
         let made = SegmentOptions::raw(FINGERPRINT, index(capacity))
-            .create_at(&directory, &self.side.name(number))?;
-        let segment =
-            Segment::new(number, made.region()).ok_or_else(|| unusable(&directory, number))?;
-        let segment = Arc::new(segment);
-        self.segments.push(Arc::clone(&segment));
-        Ok(Lease {
-            segment,
-            len,
-            owner,
-            stamp: fork::stamp(),
+            .create_at(directory, &self.side.name(number))?;
+        Segment::new(number, made.region()).ok_or_else(|| unusable(directory, number))
+    }
+}
+
+impl Kept {
+    /// The smallest free segment that holds `len` bytes.
+    fn fitting(&self, len: u64) -> Option<Arc<Segment>> {
+        self.segments
+            .iter()
+            .filter(|segment| is_free(segment) && segment.capacity() >= len)
+            .min_by_key(|segment| segment.capacity())
+            .map(Arc::clone)
+    }
+
+    fn check_number(&self) -> Result<()> {
+        if self.segments.len() < MOST {
+            return Ok(());
+        }
+        Err(Error::TooLong {
+            what: "list of large payloads that were not given back",
+            len: self.segments.len() as u64,
+            max: MOST as u64,
         })
     }
 
-    /// Removes segments that nobody uses, the smallest first, until at most `kept` of those are left.
-    fn shrink(&mut self, directory: &Directory, kept: usize) -> Result<()> {
-        while self
-            .segments
-            .iter()
-            .filter(|segment| is_free(segment))
-            .count()
-            > kept
-        {
-            let smallest = self
-                .segments
-                .iter()
-                .enumerate()
-                .filter(|(_, segment)| is_free(segment))
-                .min_by_key(|(_, segment)| segment.capacity())
-                .map(|(index, _)| index);
-            let Some(index) = smallest else { break };
-            let segment = self.segments.swap_remove(index);
-            SharedSegment::<[u8]>::unlink_at(directory, &self.side.name(segment.number))?;
-        }
-        Ok(())
+    /// Takes out segments that nobody uses, the smallest first, until at most `left` of those are left.
+    fn take_surplus(&mut self, left: usize) -> Vec<Arc<Segment>> {
+        let (mut free, used): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
+            .into_iter()
+            .partition(is_free);
+        free.sort_by_key(|segment| std::cmp::Reverse(segment.capacity()));
+        let surplus = free.split_off(left.min(free.len()));
+        self.segments = used;
+        self.segments.append(&mut free);
+        surplus
     }
 }
 

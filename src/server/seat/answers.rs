@@ -6,12 +6,11 @@
 use std::borrow::Cow;
 
 use super::core::Core;
-use crate::error::Result;
 use crate::request::{HandOver, ReplyForm, ReplyHeader, Status};
 use crate::ring::cursor::Refused;
 use crate::ring::record::{self, Header};
 use crate::session::layout::{Geometry, REPLY_RECORD};
-use crate::session::{Body, BodyKind, Broken};
+use crate::session::{BodyKind, Broken};
 
 /// A reply, ready to be published.
 #[derive(Debug)]
@@ -21,26 +20,18 @@ pub(super) struct Outgoing<'a> {
 }
 
 impl Core {
-    /// Makes a reply of whatever size ready.
+    /// Makes a reply ready, whose bytes fit into the ring or whose lease is of this session.
     #[inline]
     pub(super) fn prepare<'a>(
-        &mut self,
+        &self,
         id: u64,
         status: Status,
         code: u32,
-        body: Body<'a>,
-    ) -> Result<Outgoing<'a>> {
-        let limit = u64::from(Geometry::inline_limit(self.geometry.reply_capacity));
-        let lease = match body.0 {
-            BodyKind::Bytes(bytes) if (ReplyHeader::LENGTH + bytes.len()) as u64 <= limit => {
-                return Ok(self.reply(id, status, code, Cow::Borrowed(bytes)));
-            }
-            BodyKind::Bytes(bytes) => {
-                let mut lease = self.lease(bytes.len() as u64)?;
-                lease.write_at(0, bytes)?;
-                lease
-            }
-            BodyKind::Lease(lease) => lease.moved_to(self.generation, |len| self.lease(len))?,
+        body: BodyKind<'a>,
+    ) -> Outgoing<'a> {
+        let lease = match body {
+            BodyKind::Bytes(bytes) => return self.reply(id, status, code, Cow::Borrowed(bytes)),
+            BodyKind::Lease(lease) => lease,
         };
         lease.segment.mark_in_use();
         let hand_over = HandOver {
@@ -50,7 +41,7 @@ impl Core {
         };
         let mut outgoing = self.reply(id, status, code, hand_over.encode().to_vec().into());
         outgoing.header = self.header(id, status, code, ReplyForm::HandOver);
-        Ok(outgoing)
+        outgoing
     }
 
     /// A reply that says why there is no other.

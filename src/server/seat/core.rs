@@ -16,9 +16,9 @@ use crate::request::{HandOver, RequestBody, RequestHeader, RequestView, Status};
 use crate::ring::ledger::Ledger;
 use crate::ring::raw::{self, Found, RawConsumer, RawProducer};
 use crate::ring::record::{self, Accept, Start};
-use crate::session::handover::{Mapped, Pool, Side};
+use crate::session::handover::{Mapped, Side};
 use crate::session::layout::{Geometry, Memory, REQUEST_RECORD};
-use crate::session::{Broken, Buffer, Lease, Payload};
+use crate::session::{Broken, Buffer, Payload};
 use crate::sys::clock;
 
 /// What a seat is made of.
@@ -32,7 +32,6 @@ pub(in crate::server) struct Opening {
     pub(in crate::server) home: Home,
     pub(in crate::server) bell: BellWriter,
     pub(in crate::server) up: Arc<BellReader>,
-    pub(in crate::server) pool: Pool,
 }
 
 /// Where a session's directory is. It is opened only when a segment is made or mapped, so that a session costs no
@@ -44,7 +43,7 @@ pub(in crate::server) struct Home {
 }
 
 impl Home {
-    fn open(&self) -> Result<Directory> {
+    pub(super) fn open(&self) -> Result<Directory> {
         self.slots.open_at(&self.slot.to_string())
     }
 }
@@ -72,7 +71,6 @@ pub(super) struct Core {
     /// Whether the server's thread has turned away because of the outbox.
     pub(super) stuck: bool,
     pub(super) mapped: Mapped,
-    pub(super) pool: Pool,
     pub(super) draining: Option<Draining>,
     pub(super) ended: bool,
     /// What a thread that answers has found, for the server's thread to end the session.
@@ -119,7 +117,6 @@ impl Core {
             home,
             bell,
             up,
-            pool,
         } = opening;
         let accept = Accept {
             generation,
@@ -143,7 +140,6 @@ impl Core {
             outbox: VecDeque::new(),
             stuck: false,
             mapped: Mapped::new(Side::Request),
-            pool,
             draining: None,
             ended: false,
             broken: None,
@@ -253,10 +249,6 @@ impl Core {
         if let Some(bell) = &self.bell {
             let _ = bell.ring();
         }
-    }
-
-    pub(super) fn lease(&mut self, len: u64) -> Result<Lease> {
-        self.pool.lease(|| self.home.open(), len, self.generation)
     }
 
     pub(super) fn watch(&mut self) {
