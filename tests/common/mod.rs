@@ -21,8 +21,10 @@ use osps_ipc::Directory;
 /// How long anything may take that should come soon.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-const ROLE: &str = "OSPS_IPC_TEST_ROLE";
-const PLACE: &str = "OSPS_IPC_TEST_DIRECTORY";
+/// The variable that tells a helper what it is.
+pub(crate) const ROLE: &str = "OSPS_IPC_TEST_ROLE";
+/// The variable that tells it where.
+pub(crate) const PLACE: &str = "OSPS_IPC_TEST_DIRECTORY";
 /// What a helper's lines to its parent begin with, unlike those of the test harness.
 const MARK: &str = "@ ";
 
@@ -75,10 +77,7 @@ pub(crate) struct Helper {
 impl Helper {
     /// Executes the test `test` of this binary again, which asks [`role`] what to do.
     pub(crate) fn start(test: &str, role: &str, directory: &Path) -> Helper {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture", "--include-ignored"])
-            .env(ROLE, role)
-            .env(PLACE, directory)
+        let mut child = in_role(test, role, directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -149,6 +148,16 @@ impl Drop for Helper {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The command that executes the test `test` of this binary again, in a role.
+pub(crate) fn in_role(test: &str, role: &str, directory: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
+        .env(ROLE, role)
+        .env(PLACE, directory);
+    command
 }
 
 /// In a helper: its role and its directory. `None` in the test process itself.
