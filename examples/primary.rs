@@ -1,13 +1,14 @@
-//! The primary: starts the secondaries, plays ping-pong with each, then directs every client to the least busy one.
+//! The primary: starts and supervises the secondaries, plays ping-pong with each, then directs every client to the
+//! least busy one.
 //!
 //!     cargo run --release --example primary -- --help
 //!
 //! The data go from the client to the secondary and back; none of them pass through here.
 
-#[path = "shared/child.rs"]
-mod child;
 #[path = "shared/control.rs"]
 mod control;
+#[path = "shared/role.rs"]
+pub(crate) mod role;
 #[path = "secondary.rs"]
 mod secondary;
 #[path = "shared/team.rs"]
@@ -15,40 +16,32 @@ mod team;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use control::Result;
-use osps_ipc::restart::EXIT_ALREADY_RUNNING;
-use osps_ipc::{Event, Pollable, Question, Server, ServerOptions, Shutdown, wait_any};
+use osps_ipc::{Event, Pollable, Question, Server, ServerOptions, Shutdown, supervisor, wait_any};
 use team::Team;
 
 /// How long clients that are being directed may take when the primary ends.
 const GRACE: Duration = Duration::from_secs(3);
-/// The loop comes round in this time: what takes longest is to start a secondary that does not come (5 s).
-const BUDGET: Duration = Duration::from_secs(11);
+/// The loop comes round in this time: what takes longest is to connect to a secondary that does not answer (50 ms).
+const BUDGET: Duration = Duration::from_secs(1);
+/// How long the secondaries may take to be there. One that comes later is used from then on.
+const TO_START: Duration = Duration::from_secs(5);
 /// When nothing is to be waited for but events.
 const LONG: Duration = Duration::from_secs(1 << 20);
 
 pub(crate) fn main() -> ExitCode {
-    if child::is_role("secondary") {
+    if role::is("secondary") {
         return secondary::main();
-    }
-    if child::is_role("primary") {
-        // As a child it is the watchdog's program, and would be listed under the name "exe".
-        let _ = std::fs::write("/proc/self/comm", "primary");
     }
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("primary: {error}");
-            match error.downcast_ref() {
-                // A watchdog goes on with the one that runs.
-                Some(osps_ipc::Error::AlreadyRunning { .. }) if child::is_role("primary") => {
-                    ExitCode::from(u8::try_from(EXIT_ALREADY_RUNNING).unwrap_or(1))
-                }
-                _ => ExitCode::FAILURE,
-            }
+            // A watchdog goes on with a primary that runs already.
+            ExitCode::from(error.downcast_ref().map_or(1, supervisor::exit_code))
         }
     }
 }
@@ -113,19 +106,28 @@ fn say(line: &str) {
 
 fn run(options: &Options) -> Result<()> {
     let mut shutdown = Shutdown::install()?;
+    // Until it is first asked for an event it counts as starting: the games come before.
     let options_of_server = ServerOptions::new().directs().heartbeat(BUDGET);
     let mut server = options_of_server.bind(&options.service)?;
-    let mut team = Team::start(server.service(), options.secondaries, options.idle)?;
-    for secondary in team.running() {
-        let pid = match &secondary.child {
-            Some(child) => format!("process {}", child.pid()),
-            None => "left by an earlier primary".to_owned(),
+    let mut team = Team::new(server.service(), options.secondaries, options.idle)?;
+    team.assemble(&mut shutdown, TO_START, say)?;
+    for place in &mut team.places {
+        let pid = place.pid().unwrap_or_default();
+        let (name, rounds) = (&place.name, options.rounds);
+        let played = match &mut place.control {
+            Some(control) => control.play(&server, rounds),
+            None => Err("it has not started".into()),
         };
-        say(&format!(
-            "secondary {} ({pid}): {} rounds",
-            secondary.name, options.rounds
-        ));
-        print_rounds(&secondary.play(&server, options.rounds)?);
+        match played {
+            Ok(played) => {
+                say(&format!(
+                    "secondary {name} (process {pid}): {rounds} rounds"
+                ));
+                print_rounds(&played);
+            }
+            Err(error) if options.exit => return Err(error),
+            Err(error) => say(&format!("secondary {name}: no rounds: {error}")),
+        }
     }
     if !options.exit {
         let place = server.directory().path().display();
@@ -169,9 +171,7 @@ fn serve(server: &mut Server, team: &mut Team, shutdown: &mut Shutdown) -> Resul
             draining = true;
             server.drain(GRACE);
         }
-        for news in team.hear() {
-            say(&news);
-        }
+        team.hear(say)?;
         match server.try_next()? {
             Some(Event::Question(question)) => direct(question, team),
             Some(Event::Request(request)) => {
@@ -180,10 +180,7 @@ fn serve(server: &mut Server, team: &mut Team, shutdown: &mut Shutdown) -> Resul
             Some(Event::Drained) => return Ok(()),
             Some(_) => {}
             None => {
-                let now = Instant::now();
-                let left = team
-                    .due()
-                    .map_or(LONG, |due| due.saturating_duration_since(now));
+                let left = team.time_left().unwrap_or(LONG);
                 let mut events: Vec<&mut dyn Pollable> = vec![server];
                 events.extend(team.pollables());
                 if !draining {

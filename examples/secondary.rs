@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Arg, Command, value_parser};
 use osps_ipc::{
-    Directory, Event, Incoming, Name, Payload, RequestKind, Server, SessionId, Shutdown, wait_any,
+    Directory, Event, Incoming, Name, Payload, RequestKind, ServerOptions, SessionId, Shutdown,
+    supervisor, wait_any,
 };
 use sha2::{Digest, Sha256};
 
@@ -40,9 +41,9 @@ pub(crate) const PLAY: RequestKind = RequestKind::new("play");
 pub(crate) const START: RequestKind = RequestKind::new("start");
 /// From the primary: answer with the number of sessions when it has changed.
 pub(crate) const WATCH: RequestKind = RequestKind::new("watch");
-/// From a primary that is not the parent: end.
-pub(crate) const STOP: RequestKind = RequestKind::new("stop");
 
+/// The loop comes round in this time: it leaves to its workers what is more than a few kilobytes.
+const BUDGET: Duration = Duration::from_secs(1);
 /// Requests that are worked on at a time; the others wait.
 const WORKERS: usize = 4;
 /// A payload is read in pieces of so many bytes: they stay in the core's cache.
@@ -53,8 +54,6 @@ const GRACE: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_secs(1 << 20);
 
 pub(crate) fn main() -> ExitCode {
-    // As a child it is the primary's program, and would be listed under the name "exe".
-    let _ = std::fs::write("/proc/self/comm", "secondary");
     let options = Command::new("secondary")
         .about("Serves the kinds digest (SHA-256) and count (as wc); type1 and type2 are the same")
         .arg(
@@ -79,7 +78,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("secondary: {error}");
-            ExitCode::FAILURE
+            // A primary goes on with a secondary that runs already.
+            ExitCode::from(supervisor::exit_code(&error))
         }
     }
 }
@@ -87,7 +87,7 @@ pub(crate) fn main() -> ExitCode {
 /// Serves until it is told to end, or nobody was there for the time `idle`.
 fn serve(service: &str, idle: Duration) -> osps_ipc::Result<()> {
     let mut shutdown = Shutdown::install()?;
-    let mut server = Server::bind(service)?;
+    let mut server = ServerOptions::new().heartbeat(BUDGET).bind(service)?;
     let place = server.directory().path().display();
     let _ = writeln!(io::stdout(), "serving {service:?} in {place}; Ctrl-C ends");
     let workers = workers();
@@ -95,7 +95,7 @@ fn serve(service: &str, idle: Duration) -> osps_ipc::Result<()> {
     let mut idle_since = Instant::now();
     let mut draining = false;
     loop {
-        if (shutdown.is_requested() || primary.wants_end) && !draining {
+        if shutdown.is_requested() && !draining {
             draining = true;
             primary.watch = None;
             server.drain(GRACE);
@@ -227,7 +227,6 @@ struct Primary {
     /// Answered when the number of sessions is another than was told last.
     watch: Option<Incoming>,
     told: Option<usize>,
-    wants_end: bool,
 }
 
 impl Primary {
@@ -243,10 +242,6 @@ impl Primary {
             WATCH => {
                 self.session = Some(request.peer().session());
                 self.watch = Some(request);
-            }
-            STOP => {
-                self.wants_end = true;
-                let _ = request.reply("");
             }
             _ => return Some(request),
         }

@@ -12,8 +12,7 @@ mod primary;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, value_parser};
@@ -21,10 +20,7 @@ use notify::Notify;
 use osps_ipc::detector::Verdict;
 use osps_ipc::supervisor::Event;
 use osps_ipc::{Pollable, Shutdown, Supervisor, SupervisorOptions, wait_any};
-
-/// Roles of this program, by the name under which it is executed.
-const PRIMARY: &str = "primary";
-const SECONDARY: &str = "secondary";
+use primary::role;
 
 /// How long the primary may take to end, with its secondaries.
 const GRACE: Duration = Duration::from_secs(15);
@@ -32,8 +28,7 @@ const GRACE: Duration = Duration::from_secs(15);
 const PROBE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let role = std::env::args_os().next().unwrap_or_default();
-    if role == PRIMARY || role == SECONDARY {
+    if role::is("primary") || role::is("secondary") {
         return primary::main();
     }
     match run() {
@@ -66,11 +61,8 @@ fn run() -> osps_ipc::Result<ExitCode> {
         .get_matches();
     let service = matches.get_one::<String>("service").map_or("", |name| name);
     let arguments = matches.get_many::<OsString>("primary").unwrap_or_default();
-    let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0(PRIMARY)
-        .args(["--service", service])
-        .args(arguments);
+    let mut command = role::command("primary");
+    command.args(["--service", service]).args(arguments);
 
     let mut shutdown = Shutdown::install()?;
     let mut supervisor = SupervisorOptions::new(command)

@@ -10,205 +10,20 @@
 )]
 
 mod common;
+#[path = "common/programs.rs"]
+mod programs;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::process::{Command, Stdio};
 use std::thread;
 
-use common::{SOON, Scratch};
-use rustix::process::{Pid, Signal, kill_process};
+use common::Scratch;
+use programs::{Service, client, err, example, files, finish, kill, out, processes, run, told};
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
-
-/// An example, to be run with a runtime directory of the test's own.
-fn example(name: &str, place: &Path) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.parent().and_then(Path::parent).unwrap();
-    let program = folder.join("examples").join(name);
-    assert!(
-        program.exists(),
-        "{} is not there: cargo build --profile test --examples builds it",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    command
-        .env("OSPS_IPC_DIR", place)
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
-    command
-}
-
-fn client(place: &Path, arguments: &[&OsStr]) -> Command {
-    let mut command = example("client", place);
-    command.args(arguments);
-    command
-}
-
-fn pid(number: u32) -> Pid {
-    Pid::from_raw(number.try_into().unwrap()).unwrap()
-}
-
-fn kill(number: u32, signal: Signal) {
-    let _ = kill_process(pid(number), signal);
-}
-
-/// Waits for the end of a process that is killed if it does not come soon.
-fn finish(child: Child) -> Output {
-    let (ended, wait) = mpsc::channel::<()>();
-    let number = child.id();
-    let guard = thread::spawn(move || {
-        let late = wait.recv_timeout(SOON) == Err(RecvTimeoutError::Timeout);
-        if late {
-            kill(number, Signal::KILL);
-        }
-        late
-    });
-    let output = child.wait_with_output().unwrap();
-    drop(ended);
-    assert!(!guard.join().unwrap(), "it did not end: {output:?}");
-    output
-}
-
-fn run(mut command: Command) -> Output {
-    finish(command.spawn().unwrap())
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// The processes that were started with this runtime directory, except those that have ended.
-fn processes(place: &Path) -> Vec<u32> {
-    let wanted = format!("OSPS_IPC_DIR={}\0", place.display());
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(number) = entry.file_name().to_string_lossy().parse() else {
-            continue;
-        };
-        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        if String::from_utf8_lossy(&environment).contains(&wanted) {
-            found.push(number);
-        }
-    }
-    found
-}
-
-fn files(place: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(place).unwrap().flatten();
-    entries.map(|entry| entry.path()).collect()
-}
-
-/// A primary, or a lone secondary, that serves in a runtime directory of its own. Dropped, it is killed with its
-/// secondaries.
-struct Service {
-    child: Option<Child>,
-    lines: Receiver<String>,
-    place: Scratch,
-}
-
-impl Service {
-    /// A primary with two secondaries.
-    fn start() -> Service {
-        Service::start_in(Scratch::new())
-    }
-
-    fn start_in(place: Scratch) -> Service {
-        let mut command = example("primary", place.path());
-        command.args(["--rounds", "1"]);
-        Service::run(command, place)
-    }
-
-    fn run(mut command: Command, place: Scratch) -> Service {
-        let (child, lines) = Service::spawn(&mut command);
-        let service = Service {
-            child: Some(child),
-            lines,
-            place,
-        };
-        service.wait_for("serving ");
-        service
-    }
-
-    /// Starts a process whose lines are read.
-    fn spawn(command: &mut Command) -> (Child, Receiver<String>) {
-        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            let mut lines = stdout.lines().map_while(Result::ok);
-            lines.try_for_each(|line| sender.send(line))
-        });
-        (child, lines)
-    }
-
-    /// The lines up to one that begins so.
-    fn wait_for(&self, beginning: &str) -> Vec<String> {
-        let mut seen = Vec::new();
-        loop {
-            let line = self.lines.recv_timeout(SOON);
-            let line = line.unwrap_or_else(|error| panic!("{error} after {seen:?}"));
-            let found = line.starts_with(beginning);
-            seen.push(line);
-            if found {
-                return seen;
-            }
-        }
-    }
-
-    fn number(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
-    }
-
-    fn secondaries(&self) -> Vec<u32> {
-        let mut found = processes(self.place.path());
-        found.retain(|number| {
-            fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default() == "secondary\n"
-        });
-        found.sort_unstable();
-        found
-    }
-
-    fn ask(&self, arguments: &[&OsStr]) -> Output {
-        run(client(self.place.path(), arguments))
-    }
-
-    fn digest(&self, file: &Path) -> String {
-        let output = self.ask(&["digest".as_ref(), file.as_ref()]);
-        assert!(output.status.success(), "{output:?}");
-        out(&output)
-    }
-
-    /// Ends it by a signal, and looks at what is left.
-    fn end(&mut self, signal: Signal) {
-        kill(self.number(), signal);
-        let output = finish(self.child.take().unwrap());
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert_eq!(files(self.place.path()), [] as [PathBuf; 0]);
-        assert_eq!(self.secondaries(), [] as [u32; 0]);
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        for number in processes(self.place.path()) {
-            kill(number, Signal::KILL);
-        }
-        if let Some(mut child) = self.child.take() {
-            let _ = child.wait();
-        }
-    }
-}
 
 /// Bytes that look random, the same for the same seed.
 fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -462,7 +277,8 @@ fn what_goes_wrong_is_said_and_has_a_status_of_its_own() {
     let mut command = example("primary", primary.place.path());
     command.arg("--exit");
     let output = run(command);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let already = osps_ipc::restart::EXIT_ALREADY_RUNNING;
+    assert_eq!(output.status.code(), Some(already), "{output:?}");
     assert!(
         err(&output).contains(&format!("pid {}", primary.number())),
         "{output:?}"
@@ -499,7 +315,7 @@ fn a_secondary_that_is_killed_is_replaced() {
     }
     let answer = primary.digest(&file);
     assert_eq!(answer, sha256(&bytes) + "\n");
-    primary.wait_for("secondary primary-1 is started again");
+    primary.wait_for("secondary primary-1: started process ");
     for _ in 0..4 {
         assert_eq!(primary.digest(&file), answer);
     }
@@ -540,17 +356,6 @@ fn a_secondary_without_anybody_ends_by_itself() {
     let output = run(command);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(files(place.path()), [] as [PathBuf; 0]);
-}
-
-/// The number in the first line of a watchdog's that has these words before it.
-fn told(service: &Service, words: &str) -> u32 {
-    loop {
-        let line = service.lines.recv_timeout(SOON).unwrap();
-        if let Some((_, rest)) = line.split_once(words) {
-            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            return digits.parse().unwrap();
-        }
-    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A secondary as its primary sees it: a child process, and a control session in which the primary is the client.
+//! What the primary has with one secondary: a control session, in which the primary is the client.
 
 use std::error::Error;
 use std::os::unix::ffi::OsStrExt;
@@ -8,26 +8,23 @@ use osps_ipc::{
     Client, ClientOptions, Name, Pollable, Question, Reply, Request, RequestId, Server, Status,
 };
 
-use super::child::Child;
 use super::secondary::turns::Turns;
-use super::secondary::{PLAY, START, STOP, WATCH};
+use super::secondary::{PLAY, START, WATCH};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How long a secondary may take to start.
-const TO_START: Duration = Duration::from_secs(5);
+/// How long connecting may hold up the primary's loop. One that is ready lets a session in at once.
+const TO_CONNECT: Duration = Duration::from_millis(50);
+/// How long a secondary may take to join a game.
+const TO_PLAY: Duration = Duration::from_secs(5);
 /// How long it may take to acknowledge a client before another one is asked.
 const TO_ANSWER: Duration = Duration::from_secs(2);
-/// How long one whose session has ended may take to be gone.
-const TO_END: Duration = Duration::from_secs(1);
 
-/// A secondary that runs: a control session with it, over which the primary is its client.
-pub(crate) struct Secondary {
-    pub(crate) name: Name,
-    /// `None` for one that a primary before this one has started, and that outlived it.
-    pub(crate) child: Option<Child>,
-    control: Client,
-    /// The request that it answers when its number of clients has changed.
+/// A control session. It lasts as long as the process that serves: the next one is to be told anew.
+pub(crate) struct Control {
+    name: Name,
+    client: Client,
+    /// The request that is answered when the number of clients has changed.
     watch: Option<RequestId>,
     clients: u64,
     /// How often a client was sent there, to take turns among those that are equally busy.
@@ -46,37 +43,15 @@ struct Asked {
     until: Instant,
 }
 
-impl Secondary {
-    /// Starts a secondary of this name, unless one runs, and waits until it serves.
-    pub(crate) fn start(name: &Name, idle: u64) -> Result<Secondary> {
-        // A call to a dead secondary is to fail, so that another can be asked.
-        let options = ClientOptions::new().fail_fast();
-        let connect = |wait| options.clone().connect(name.as_str(), wait);
-        let (child, control) = match connect(Duration::ZERO) {
-            Err(osps_ipc::Error::NotRunning { .. }) => {
-                let idle = idle.to_string();
-                let arguments = ["--service", name.as_str(), "--idle", &idle];
-                let mut child = Child::start("secondary", &arguments)?;
-                let until = Instant::now() + TO_START;
-                let control = loop {
-                    match connect(TO_START / 20) {
-                        Ok(control) => break control,
-                        Err(error) if Instant::now() >= until => return Err(error.into()),
-                        Err(_) => {}
-                    }
-                    if let Some(status) = child.wait(Duration::ZERO) {
-                        return Err(format!("it ended at once ({status})").into());
-                    }
-                };
-                (Some(child), control)
-            }
-            Err(error) if !error.is_timeout() => return Err(error.into()),
-            _ => (None, connect(TO_START)?),
-        };
-        Ok(Secondary {
+impl Control {
+    /// Connects to a secondary that serves.
+    pub(crate) fn connect(name: &Name) -> osps_ipc::Result<Control> {
+        // A call to a dead secondary is to fail, so that another can be asked; one that has no room for another client
+        // has room for this one.
+        let options = ClientOptions::new().fail_fast().probe();
+        Ok(Control {
             name: name.clone(),
-            child,
-            control,
+            client: options.connect(name.as_str(), TO_CONNECT)?,
             watch: None,
             clients: 0,
             given: 0,
@@ -94,13 +69,13 @@ impl Secondary {
         let mut turns = Turns::create(directory, &name)?;
         let path = directory.path().join(name.as_str());
         let play = Request::new(PLAY, path.as_os_str().as_bytes());
-        self.control.submit(play, TO_START)?;
+        self.client.submit(play, TO_PLAY)?;
         turns.await_other(directory, &name)?;
         let played = (0..rounds)
             .map(|_| turns.ping())
             .collect::<osps_ipc::Result<_>>()?;
         turns.end()?;
-        if let Some(reply) = self.control.next_reply(TO_START)? {
+        if let Some(reply) = self.client.next_reply(TO_PLAY)? {
             reply.into_answer()?;
         }
         Ok(played)
@@ -110,7 +85,7 @@ impl Secondary {
     fn watch(&mut self) -> osps_ipc::Result<()> {
         let watch = Request::new(WATCH, "");
         // Without a deadline that the secondary would see: the answer may take days.
-        self.watch = Some(self.control.submit(watch, Duration::MAX)?);
+        self.watch = self.client.try_submit(watch, Duration::MAX)?;
         Ok(())
     }
 
@@ -122,7 +97,7 @@ impl Secondary {
         if self.watch.is_none() {
             self.watch()?;
         }
-        while let Some(reply) = self.control.try_next_reply()? {
+        while let Some(reply) = self.client.try_next_reply()? {
             self.silent = false;
             if Some(reply.id()) == self.watch {
                 self.clients = number(&reply);
@@ -145,31 +120,30 @@ impl Secondary {
         Ok(late.into_iter().map(|asked| asked.question).collect())
     }
 
-    /// Has it acknowledge the client that asks; the answer sends the client there. Gives the question back if it is
-    /// lost, which [`hear`](Secondary::hear) tells.
+    /// Has it acknowledge the client that asks; the answer sends the client there. Gives the question back if it has
+    /// enough to acknowledge, or is lost, which [`hear`](Control::hear) tells.
     pub(crate) fn ask(&mut self, question: Question) -> Option<Question> {
         let kind = question.kind();
         let start = Request::new(START, kind.as_str());
-        match self.control.submit(start, TO_ANSWER) {
-            Ok(id) => {
+        match self.client.try_submit(start, TO_ANSWER) {
+            Ok(Some(id)) => {
                 self.given += 1;
                 self.asked.push(Asked {
                     id,
                     question,
                     until: Instant::now() + TO_ANSWER,
                 });
-                None
+                return None;
             }
-            Err(error) => {
-                self.lost = Some(error);
-                Some(question)
-            }
+            Ok(None) => {}
+            Err(error) => self.lost = Some(error),
         }
+        Some(question)
     }
 
     /// The questions that it will not answer any more.
-    pub(crate) fn give_up(&mut self) -> impl Iterator<Item = Question> {
-        self.asked.drain(..).map(|asked| asked.question)
+    pub(crate) fn give_up(self) -> impl Iterator<Item = Question> {
+        self.asked.into_iter().map(|asked| asked.question)
     }
 
     /// Whether it answers at present.
@@ -179,8 +153,7 @@ impl Secondary {
 
     /// How much it has to do, to be compared with others.
     pub(crate) fn load(&self) -> impl Ord + use<> {
-        let clients = self.clients + self.asked.len() as u64;
-        (self.silent, clients, self.given)
+        (self.clients + self.asked.len() as u64, self.given)
     }
 
     /// When it is to be heard, even if it says nothing.
@@ -193,25 +166,7 @@ impl Secondary {
 
     /// What is to be waited for to hear of it.
     pub(crate) fn pollable(&mut self) -> &mut dyn Pollable {
-        &mut self.control
-    }
-
-    /// Asks it to end.
-    pub(crate) fn stop(&mut self) {
-        match &self.child {
-            Some(child) => child.terminate(),
-            // One that does not answer is left alone: it is not ours to kill.
-            None => drop(self.control.call(Request::new(STOP, ""), TO_ANSWER)),
-        }
-    }
-
-    /// What became of one that is lost.
-    pub(crate) fn describe(&mut self) -> String {
-        let end = self.child.as_mut().and_then(|child| child.wait(TO_END));
-        match end {
-            Some(status) => format!("secondary {} has ended ({status})", self.name),
-            None => format!("secondary {} is gone", self.name),
-        }
+        &mut self.client
     }
 }
 

@@ -3,6 +3,7 @@
 mod connect;
 mod ends;
 mod link;
+mod now;
 mod options;
 mod pending;
 mod reply;
@@ -192,20 +193,6 @@ impl Client {
             return Ok(self.stash.pop_front());
         }
         Ok(reply)
-    }
-
-    /// Asks the service itself, without waiting for anything: a question of where requests of this kind go, or an empty
-    /// request of it where the server does not direct. `None` if there is no room.
-    pub(crate) fn ask_now(&mut self, kind: RequestKind) -> Result<Option<RequestId>> {
-        self.check_link(0)?;
-        let id = self.next_id;
-        self.next_id += 1;
-        let link = self.link(0)?;
-        let message = match link.directs() {
-            true => link::Message::question(kind),
-            false => link.prepare(kind, Body::from(""))?,
-        };
-        Ok(link.send(id, 0, &message)?.then_some(RequestId(id)))
     }
 
     /// How many requests were submitted and not answered finally, or answered and not fetched.

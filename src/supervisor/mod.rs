@@ -172,12 +172,13 @@ impl Supervisor {
         self.restarts.left(clock::monotonic_ns())
     }
 
-    /// Begins to end the service: SIGTERM now, SIGKILL after the grace time. It is not started again. Asked for a second
-    /// time, there is no grace any more.
+    /// Begins to end the service: SIGTERM now, SIGKILL after the grace time. It is not started again, and what it could
+    /// not remove itself is removed. Asked for a second time, there is no grace any more.
     pub fn stop(&mut self) {
         match &mut self.state {
             State::Due(_) => {
                 self.state = State::Over;
+                self.clear();
                 self.events.push_back(Event::Stopped);
             }
             State::Running => self.stop_for(StopLadder::ask(self.grace), ExitCause::Stopped),
@@ -189,6 +190,8 @@ impl Supervisor {
             }
             State::Over => {}
         }
+        // A signal that could not be sent is tried again, and told, with the next event.
+        let _ = self.descend(clock::monotonic_ns());
     }
 
     /// The next event; `None` when the time is up and there was none, or nothing more will come.
@@ -248,6 +251,37 @@ impl Supervisor {
             State::Stopping(..) => self.rung_until(),
             State::Over => None,
         }
+    }
+}
+
+/// Ends several services at the same time, and waits until all are over; `false` when the time is up before that. What
+/// else happens meanwhile is not told.
+///
+/// # Errors
+///
+/// As for [`Supervisor::next_timeout`].
+pub fn stop_all(supervisors: &mut [&mut Supervisor], timeout: Duration) -> Result<bool> {
+    let deadline = Deadline::after(timeout);
+    for supervisor in supervisors.iter_mut() {
+        supervisor.stop();
+    }
+    for supervisor in supervisors {
+        while !supervisor.is_over() {
+            supervisor.next_timeout(deadline.remaining().unwrap_or(Duration::MAX))?;
+            if deadline.has_passed() && !supervisor.is_over() {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The exit code by which a program that could not become the server says to its supervisor what to do:
+/// [`EXIT_ALREADY_RUNNING`](restart::EXIT_ALREADY_RUNNING) where another one serves, which is then watched, else 1.
+pub fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::AlreadyRunning { .. } => u8::try_from(restart::EXIT_ALREADY_RUNNING).unwrap_or(1),
+        _ => 1,
     }
 }
 

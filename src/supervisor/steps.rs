@@ -158,7 +158,7 @@ impl Supervisor {
     }
 
     /// One step of stopping it.
-    fn descend(&mut self, now: u64) -> Result<()> {
+    pub(super) fn descend(&mut self, now: u64) -> Result<()> {
         let State::Stopping(ladder, cause) = &mut self.state else {
             return Ok(());
         };
@@ -233,7 +233,10 @@ impl Supervisor {
                 self.state = State::Due(now.saturating_add(crate::detector::nanos(delay)));
             }
             Decision::Adopt => {}
-            Decision::DoNotRestart(_) => self.state = State::Over,
+            Decision::DoNotRestart(_) => {
+                self.state = State::Over;
+                self.clear();
+            }
             Decision::GiveUp => {
                 self.state = State::Over;
                 self.tell_clients();
