@@ -1,5 +1,4 @@
 //! Segments between processes, and the hazards: full memory, broken files, lies in the header, death on the way.
-#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

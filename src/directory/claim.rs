@@ -9,8 +9,10 @@
 //! 2. A directory stands there and its lock is free: the lock is taken. Between opening and taking, the one before may
 //!    have removed it: unless the name leads to this directory and this lock file, the claim starts over.
 //! 3. The lock is held by a server: that one serves. By a cleaner: it is waited for.
-//! 4. The lock is held and its recorded holder is proven dead: either a new holder has not yet written who it is, or
-//!    the old one is not yet wholly gone, or a child of it has inherited the lock. The first two pass.
+//! 4. The lock is held and nobody has recorded it yet, which the lock itself tells by its length: that holder is waited
+//!    for, however long it is kept from writing who it is.
+//! 5. The lock is held and its recorded holder is proven dead: either the old one is not yet wholly gone, or a child of it
+//!    has inherited the lock. The first passes.
 
 use std::time::Duration;
 
@@ -172,10 +174,12 @@ fn look_at_holder(directory: &Directory) -> Result<Step> {
         look => look.map_err(|errno| bad_lock(directory, errno))?,
     };
     let os = |errno| Error::os("read", directory.path().join(LOCK))(errno);
+    // What stands there may be its predecessor's line, for as long as the new one is kept from writing.
+    let is_new = lock::is_held_by_a_stranger(&look).map_err(os)?;
     // Read before the look, so that a holder that is just leaving is not taken for one that stays.
     let holder = Holder::read(&look).map_err(os)?;
     match lock::is_held(&look).map_err(os)? {
-        true => Ok(Step::Held(holder)),
+        true => Ok(Step::Held(holder.filter(|_| !is_new))),
         false => Ok(Step::StartOver),
     }
 }

@@ -40,9 +40,10 @@ impl Holder {
         })
     }
 
-    /// Writes this line into a lock file that this process holds.
+    /// Writes this line into a lock file that this process holds, and shows that it has.
     pub(super) fn record(self, lock: &OfdLock) -> Result<()> {
-        file::write_whole(lock, self.to_string().as_bytes())
+        file::write_whole(lock, self.to_string().as_bytes())?;
+        lock.mark_recorded()
     }
 
     /// What stands in a lock file. `None`: nothing that can be read, as when its holder is just writing.

@@ -28,7 +28,7 @@ impl OfdLock {
     /// The file is to be opened for writing, and the descriptor used for nothing but this lock.
     pub(crate) fn try_open(open: impl FnOnce() -> Result<OwnedFd>) -> Result<Option<OfdLock>> {
         let fd = Registered::open(open)?;
-        match set(fd.as_fd(), libc::F_WRLCK) {
+        match set(fd.as_fd(), libc::F_WRLCK, 0) {
             Ok(()) => Ok(Some(OfdLock {
                 fd,
                 stamp: fork::stamp(),
@@ -36,6 +36,12 @@ impl OfdLock {
             Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Tells who looks that the holder has written who it is: from here on the lock ends at a byte that is far behind any
+    /// file's end, which no taker minds.
+    pub(crate) fn mark_recorded(&self) -> Result<()> {
+        set(self.fd.as_fd(), libc::F_UNLCK, RECORDED)
     }
 
     /// Moves the lock to a descriptor above another one, if it is below it.
@@ -63,14 +69,26 @@ impl Drop for OfdLock {
         // Closing would not be enough if a child made by a raw clone has the descriptor too. In such a child,
         // the lock is not ours to drop.
         if self.stamp.is_current() {
-            let _ = set(self.fd.as_fd(), libc::F_UNLCK);
+            let _ = set(self.fd.as_fd(), libc::F_UNLCK, 0);
         }
     }
 }
 
 /// Whether another open file description holds the lock. Takes nothing: a look never gets in a taker's way.
 pub(crate) fn is_held(fd: impl AsFd) -> Result<bool> {
-    let mut lock = whole_file(libc::F_WRLCK);
+    is_held_from(fd, 0)
+}
+
+/// Whether a lock is held whose holder has not written yet who it is.
+pub(crate) fn is_held_by_a_stranger(fd: impl AsFd) -> Result<bool> {
+    is_held_from(fd, RECORDED)
+}
+
+/// Where the lock of a holder ends that has written who it is.
+const RECORDED: libc::off_t = 1 << 62;
+
+fn is_held_from(fd: impl AsFd, start: libc::off_t) -> Result<bool> {
+    let mut lock = from_byte(start, libc::F_WRLCK);
     let result = retry(|| {
         // SAFETY: the descriptor is open while it is borrowed, and `lock` is a valid flock to read and write.
         let result =
@@ -80,8 +98,8 @@ pub(crate) fn is_held(fd: impl AsFd) -> Result<bool> {
     result.map(|()| i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
-fn set(fd: BorrowedFd<'_>, kind: libc::c_int) -> Result<()> {
-    let lock = whole_file(kind);
+fn set(fd: BorrowedFd<'_>, kind: libc::c_int, start: libc::off_t) -> Result<()> {
+    let lock = from_byte(start, kind);
     retry(|| {
         // SAFETY: the descriptor is open while it is borrowed, and `lock` is a valid flock to read.
         let result = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
@@ -93,11 +111,11 @@ fn set(fd: BorrowedFd<'_>, kind: libc::c_int) -> Result<()> {
     clippy::cast_possible_truncation,
     reason = "the constants are small and the fields' widths differ between architectures"
 )]
-fn whole_file(kind: libc::c_int) -> libc::flock {
+fn from_byte(start: libc::off_t, kind: libc::c_int) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
+        l_start: start,
         l_len: 0,
         // The kernel insists on 0 for this kind of lock.
         l_pid: 0,
@@ -210,6 +228,10 @@ mod tests {
             is_held(&look).unwrap(),
             "closing another descriptor dropped the lock"
         );
+        assert!(is_held_by_a_stranger(&look).unwrap());
+        lock.mark_recorded().unwrap();
+        assert!(is_held(&look).unwrap() && !is_held_by_a_stranger(&look).unwrap());
+        assert!(locks.take().is_none());
         drop(lock);
         assert!(!is_held(&look).unwrap());
         assert!(locks.take().is_some());

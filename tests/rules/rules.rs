@@ -19,6 +19,9 @@ pub(crate) const UNSAFE: &[&str] = &[
 /// The same for the examples.
 pub(crate) const EXAMPLES_UNSAFE: &[&str] = &["examples/shared/locale.rs"];
 
+/// The same for the tests.
+pub(crate) const TESTS_UNSAFE: &[&str] = &["tests/crashes/trace.rs"];
+
 /// The layer of each module; of a module inside another where it differs.
 pub(crate) const LAYERS: &[(&[&str], u8)] = &[
     (&["error"], 0),

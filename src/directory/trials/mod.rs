@@ -1,7 +1,6 @@
 //! Trials of the service directory with real processes: many at once, killed in the middle, stopped, forked.
 
 mod claims;
-mod crashes;
 mod sessions;
 
 use std::fs;

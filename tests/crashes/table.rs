@@ -1,0 +1,118 @@
+//! Which points are tried, and the table of those that were.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::victim::{Point, Walk};
+
+/// How long a test may take, with all its points.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Held by a test while it runs: tests count the descriptors of this process, and so go one after another.
+pub(crate) struct Turn {
+    _alone: MutexGuard<'static, ()>,
+    _running: Sender<()>,
+}
+
+/// Waits for the turn of a test. A test that hangs is ended, and what it has started with it.
+pub(crate) fn turn() -> Turn {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (running, over) = mpsc::channel();
+    thread::spawn(move || {
+        if over.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("it hangs");
+            std::process::abort();
+        }
+    });
+    Turn {
+        _alone: alone,
+        _running: running,
+    }
+}
+
+/// What is done to a victim at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Kill,
+    Stop,
+}
+
+fn is_whole() -> bool {
+    std::env::var("OSPS_IPC_CRASHES").is_ok_and(|which| which == "all")
+}
+
+fn seed() -> usize {
+    let given = std::env::var("OSPS_IPC_CRASHES_SEED");
+    given.map_or_else(
+        |_| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            now.unwrap().subsec_micros() as usize
+        },
+        |seed| seed.parse().unwrap(),
+    )
+}
+
+/// Tells where it was when a test fails.
+struct Here<'a>(&'a str, usize);
+
+impl Drop for Here<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{}: at point {}", self.0, self.1);
+        }
+    }
+}
+
+/// Tries the points of what a victim does, about `few` of them unless all are wanted. `run` lets it do everything once,
+/// to the point whose number it is given or to the end, checks what comes of it, and gives where it was.
+pub(crate) fn tour(
+    victim: &str,
+    deed: Deed,
+    few: usize,
+    phases: &[&str],
+    mut run: impl FnMut(Option<usize>) -> Walk,
+) {
+    let begun = Instant::now();
+    let whole = run(None);
+    let seed = seed();
+    // Some more than were counted: what the others do meanwhile is not the same each time.
+    let all = whole.points() + whole.points() / 8;
+    let every = if is_whole() { 1 } else { all.div_ceil(few) };
+    let mut slowest = Duration::ZERO;
+    let mut tried: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut calls: BTreeMap<Point, usize> = BTreeMap::new();
+    for point in (1..=all).skip(seed % every).step_by(every) {
+        let here = Here(victim, point);
+        let walk = run(Some(point));
+        if let Some(point) = walk.reached {
+            slowest = slowest.max(walk.recovery);
+            *tried.entry(point.phase).or_default() += 1;
+            *calls.entry(point).or_default() += 1;
+        }
+        drop(here);
+    }
+    let done = match deed {
+        Deed::Kill => "killed",
+        Deed::Stop => "stopped",
+    };
+    let total: usize = tried.values().sum();
+    println!(
+        "{victim}, {done} at {total} of {} points ({} of them different), every {every} from {} (seed {seed}), {:.1} s; others went on within {slowest:.1?}",
+        whole.points(),
+        calls.len(),
+        1 + seed % every,
+        begun.elapsed().as_secs_f64(),
+    );
+    for (phase, name) in (1..).zip(phases) {
+        println!(
+            "    {name:32} {:5} points {:5} tried",
+            whole.counts.get(&phase).unwrap_or(&0),
+            tried.get(&phase).unwrap_or(&0)
+        );
+    }
+    assert!(total > 0);
+}
