@@ -12,13 +12,11 @@ use crate::directory::Name;
 use crate::directory::session::SessionDir;
 use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter, Ring};
-use crate::request::RequestHeader;
-use crate::ring::cursor::Refused;
 use crate::ring::raw::{self, RawConsumer, RawProducer};
-use crate::ring::record::{Accept, Cancel, Header};
+use crate::ring::record::{Accept, Cancel};
 use crate::session::Broken;
 use crate::session::handover::{Mapped, Pool, Side};
-use crate::session::layout::{DIRECTS, Geometry, Memory, REPLY_RECORD, REQUEST_RECORD, Status, UP};
+use crate::session::layout::{DIRECTS, Geometry, Memory, REPLY_RECORD, Status, UP};
 use crate::sys::clock::Deadline;
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::{self, Epoll, Interest, Ready};
@@ -48,7 +46,7 @@ pub(super) struct Link {
     place: SessionDir,
 }
 
-pub(super) use self::message::Message;
+pub(super) use self::message::Content;
 
 /// The word of [`Status::Open`].
 const OPEN: u64 = 1;
@@ -209,38 +207,6 @@ impl Link {
         let Some(up) = &self.up else { return false };
         let shown = poll::wait_one(up, Interest::DEATH, Deadline::passed());
         matches!(shown, Ok(shown) if !shown.is_some_and(Ready::is_dead))
-    }
-
-    /// Publishes a message; `false` if the ring is full. An id of 0 wants no answer.
-    #[inline]
-    pub(super) fn send(&mut self, id: u64, deadline: u64, message: &Message<'_>) -> Result<bool> {
-        let header = RequestHeader {
-            id,
-            kind: message.kind,
-            deadline,
-            form: message.form,
-        }
-        .encode();
-        let record = Header {
-            length: 0,
-            kind: REQUEST_RECORD,
-            flags: 0,
-            generation: self.generation,
-        };
-        let at = match self.requests.push(record, &header, message.payload()) {
-            Ok(at) => at,
-            Err(Refused::Full) => return Ok(false),
-            Err(Refused::Corrupt(corrupt)) => return Err(self.broken(corrupt.into())),
-        };
-        if id != 0 {
-            self.pending.add(id, at, message.segment());
-        }
-        self.requests.publish();
-        raw::fence();
-        if self.requests.must_ring() {
-            self.ring();
-        }
-        Ok(true)
     }
 
     /// Takes a request back that no server has started; its answer is not wanted any more in any case.

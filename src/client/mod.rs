@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use options::ClientOptions;
 pub use reply::{Rejected, Reply, Request, RequestId};
 
-use self::link::{Link, Message};
+use self::link::{Content, Link};
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
@@ -96,14 +96,13 @@ impl Client {
                 route::Route::To(index) => index,
                 route::Route::Refused(reply) => return Ok(reply),
             };
-            let message = self.prepare(index, kind, body)?;
-            let id = self.send_until(index, &message, timeout)?;
+            body = self.fit(index, body)?;
+            let id = self.send_until(index, kind, Content::of(&body), timeout)?;
             let reply = self.wait_for(index, id, timeout)?;
             if reply.status() != Status::Redirect {
                 return Ok(reply);
             }
             self.follow(kind, &reply, timeout)?;
-            body = message.into_body();
         }
         Err(self.lost(kind))
     }
@@ -150,8 +149,9 @@ impl Client {
             }
         };
         self.check_outstanding()?;
-        let message = self.prepare(index, request.kind, request.body)?;
-        self.send_until(index, &message, timeout).map(RequestId)
+        let body = self.fit(index, request.body)?;
+        self.send_until(index, request.kind, Content::of(&body), timeout)
+            .map(RequestId)
     }
 
     /// The next reply to any request that was [submitted](Client::submit), in whatever order they come; interim ones
@@ -235,11 +235,13 @@ impl Client {
     /// [`Error::TooLong`] for more than a quarter of the ring, [`Error::Closed`], [`Error::Corrupt`].
     pub fn notify(&mut self, request: Request<'_>) -> Result<bool> {
         self.check_fork()?;
-        let index = self.routes.get(&request.kind).copied().unwrap_or(0);
+        let index = self.known_route(request.kind).unwrap_or(0);
         let link = self.link(index)?;
-        link.check()?;
-        let message = link.prepare_one_way(request.kind, request.body)?;
-        let sent = link.send(0, 0, &message)?;
+        if !link.is_open() {
+            link.check()?;
+        }
+        link.check_one_way(&request.body)?;
+        let sent = link.send(0, request.kind, 0, Content::of(&request.body))?;
         self.dropped += u64::from(!sent);
         Ok(sent)
     }
@@ -296,19 +298,18 @@ impl Client {
         }
     }
 
-    /// Makes a message ready. Where that fails as the session has ended, the error says so.
+    /// Puts what the ring does not take into a segment. Where that fails as the session has ended, the error says so.
     #[inline]
-    fn prepare<'a>(
-        &mut self,
-        index: usize,
-        kind: RequestKind,
-        body: Body<'a>,
-    ) -> Result<Message<'a>> {
-        let prepared = self.link(index)?.prepare(kind, body);
-        if prepared.is_err() {
+    fn fit<'a>(&mut self, index: usize, body: Body<'a>) -> Result<Body<'a>> {
+        let link = self.link(index)?;
+        if link.takes(&body) {
+            return Ok(body);
+        }
+        let fitted = link.fit(body);
+        if fitted.is_err() {
             self.check_link(index)?;
         }
-        prepared
+        fitted
     }
 
     #[inline]

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::Client;
-use super::link::Message;
+use super::link::Content;
 use super::reply::{Request, RequestId};
 use crate::error::Result;
 use crate::request::RequestKind;
-use crate::session::Body;
 use crate::sys::clock::Timeout;
 
 impl Client {
@@ -51,10 +50,11 @@ impl Client {
     ) -> Result<Option<RequestId>> {
         self.check_fork()?;
         self.check_outstanding()?;
-        let index = self.routes.get(&request.kind).copied().unwrap_or(0);
+        let index = self.known_route(request.kind).unwrap_or(0);
         self.check_link(index)?;
-        let message = self.prepare(index, request.kind, request.body)?;
-        self.send_now(index, Timeout::new(within).expires(), &message)
+        let body = self.fit(index, request.body)?;
+        let expires = Timeout::new(within).expires();
+        self.send_now(index, request.kind, expires, Content::of(&body))
     }
 
     /// Asks the service itself: a question of where requests of this kind go, or an empty request of it where the server
@@ -62,22 +62,23 @@ impl Client {
     pub(crate) fn ask_now(&mut self, kind: RequestKind) -> Result<Option<RequestId>> {
         self.check_link(0)?;
         let link = self.link(0)?;
-        let message = match link.directs() {
-            true => Message::question(kind),
-            false => link.prepare(kind, Body::from(""))?,
+        let content = match link.directs() {
+            true => Content::Question,
+            false => Content::Bytes(&[]),
         };
-        self.send_now(0, 0, &message)
+        self.send_now(0, kind, 0, content)
     }
 
     fn send_now(
         &mut self,
         index: usize,
+        kind: RequestKind,
         expires: u64,
-        message: &Message<'_>,
+        content: Content<'_>,
     ) -> Result<Option<RequestId>> {
         let id = self.next_id;
         self.next_id += 1;
-        let sent = self.on_link(index, |link| link.send(id, expires, message))?;
+        let sent = self.on_link(index, |link| link.send(id, kind, expires, content))?;
         Ok(sent.then_some(RequestId(id)))
     }
 }

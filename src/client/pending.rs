@@ -19,10 +19,13 @@ pub(super) struct Pending {
 }
 
 /// Requests by id. Ids only grow, so that the queue is sorted; answers mostly come in order, so that the
-/// front is mostly the one that is looked for.
+/// first is mostly the one that is looked for.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    queue: VecDeque<Pending>,
+    /// Apart from the others, as mostly there are none.
+    first: Option<Pending>,
+    /// Behind the first; none without it.
+    rest: VecDeque<Pending>,
     unanswered: usize,
 }
 
@@ -30,30 +33,34 @@ impl Requests {
     /// `id` is greater than all before.
     #[inline]
     pub(super) fn add(&mut self, id: u64, at: u64, segment: Option<Arc<Segment>>) {
-        debug_assert!(self.queue.back().is_none_or(|last| last.id < id));
-        self.queue.push_back(Pending {
+        let pending = Pending {
             id,
             at,
             wanted: true,
             answered: false,
             _segment: segment,
-        });
+        };
         self.unanswered += 1;
+        match &self.first {
+            None => self.first = Some(pending),
+            Some(first) => {
+                debug_assert!(self.rest.back().unwrap_or(first).id < id);
+                self.rest.push_back(pending);
+            }
+        }
     }
 
     /// The request of this id, unless it is answered.
     #[inline]
     pub(super) fn get(&mut self, id: u64) -> Option<&mut Pending> {
-        let index = match self.queue.front() {
-            Some(front) if front.id == id => 0,
-            _ => self
-                .queue
-                .binary_search_by_key(&id, |pending| pending.id)
-                .ok()?,
+        let found = match &mut self.first {
+            Some(first) if first.id == id => first,
+            _ => {
+                let index = self.rest.binary_search_by_key(&id, |pending| pending.id);
+                self.rest.get_mut(index.ok()?)?
+            }
         };
-        self.queue
-            .get_mut(index)
-            .filter(|pending| !pending.answered)
+        Some(found).filter(|pending| !pending.answered)
     }
 
     /// Takes the request of this id off: whether its answer was still wanted, or `None` if there is no such request
@@ -65,8 +72,8 @@ impl Requests {
         pending._segment = None;
         let wanted = pending.wanted;
         self.unanswered -= 1;
-        while self.queue.front().is_some_and(|front| front.answered) {
-            self.queue.pop_front();
+        while self.first.as_ref().is_some_and(|first| first.answered) {
+            self.first = self.rest.pop_front();
         }
         Some(wanted)
     }
@@ -100,6 +107,6 @@ mod tests {
         assert_eq!(requests.len(), 1);
         assert_eq!(requests.get(9).unwrap().at, 72);
         assert_eq!(requests.answer(9), Some(true));
-        assert!(requests.is_empty() && requests.queue.is_empty());
+        assert!(requests.is_empty() && requests.first.is_none() && requests.rest.is_empty());
     }
 }

@@ -1,9 +1,11 @@
 //! What a client sends, and what it gets back.
 
+use std::cell::Cell;
+use std::thread::LocalKey;
 use std::time::Duration;
 
-use crate::request::{RequestKind, Status};
-use crate::session::{Body, Payload};
+use crate::request::{ReplyForm, ReplyHeader, RequestKind, Status};
+use crate::session::{Block, Body, Payload, Reusable};
 
 /// What is asked of a server: a kind, and the bytes that go with it.
 ///
@@ -49,38 +51,80 @@ pub struct RequestId(pub(crate) u64);
 
 /// What a server said to a request.
 #[derive(Debug)]
-pub struct Reply {
-    pub(crate) id: RequestId,
-    pub(crate) status: Status,
-    pub(crate) code: u32,
-    pub(crate) epoch: u64,
-    pub(crate) payload: Payload,
+pub struct Reply(Block<Said>);
+
+/// What is in a reply.
+#[derive(Debug)]
+struct Said {
+    header: ReplyHeader,
+    payload: Payload,
+}
+
+impl Reusable for Said {
+    fn spare() -> &'static LocalKey<Cell<Option<Box<Said>>>> {
+        thread_local! {
+            static SPARE: Cell<Option<Box<Said>>> = const { Cell::new(None) };
+        }
+        &SPARE
+    }
+
+    fn empty() -> Said {
+        Said {
+            header: ReplyHeader {
+                id: 0,
+                status: Status::Started,
+                code: 0,
+                epoch: 0,
+                form: ReplyForm::Inline(0),
+            },
+            payload: Payload::default(),
+        }
+    }
+
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.payload.clear();
+    }
 }
 
 impl Reply {
+    /// Of a header whose payload is still to be read.
+    #[inline(always)]
+    pub(super) fn of(header: ReplyHeader) -> Reply {
+        let mut said = Block::<Said>::take();
+        said.header = header;
+        Reply(said)
+    }
+
+    /// For who reads it.
+    #[inline(always)]
+    pub(super) fn payload_mut(&mut self) -> &mut Payload {
+        &mut self.0.payload
+    }
+
     /// Which request this is about.
     pub fn id(&self) -> RequestId {
-        self.id
+        RequestId(self.0.header.id)
     }
 
     /// What became of the request. Only [`Status::Started`] and [`Status::Part`] are not final.
     pub fn status(&self) -> Status {
-        self.status
+        self.0.header.status
     }
 
     /// The handler's number in a [`Status::Failed`]; what a number means elsewhere is said with each status.
     pub fn code(&self) -> u32 {
-        self.code
+        self.0.header.code
     }
 
     /// The number of the server that wrote the reply; greater after a restart. Nothing depends on it.
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.0.header.epoch
     }
 
     /// The bytes that came with it.
     pub fn payload(&self) -> &Payload {
-        &self.payload
+        &self.0.payload
     }
 
     /// The answer of a request that was done, or why it was not.
@@ -88,27 +132,27 @@ impl Reply {
     /// # Errors
     ///
     /// [`Rejected`] for every status but [`Status::Done`].
-    pub fn into_answer(self) -> Result<Payload, Rejected> {
+    pub fn into_answer(mut self) -> Result<Payload, Rejected> {
+        let (status, code) = (self.status(), self.code());
+        let payload = std::mem::take(self.payload_mut());
         let text = |payload: Payload| String::from_utf8_lossy(&payload.into_vec()).into_owned();
-        Err(match self.status {
-            Status::Done => return Ok(self.payload),
+        Err(match status {
+            Status::Done => return Ok(payload),
             Status::UnknownKind => Rejected::UnknownKind {
-                known: kinds(&self.payload),
+                known: kinds(&payload),
             },
             Status::Failed => Rejected::Failed {
-                code: self.code,
-                reason: text(self.payload),
+                code,
+                reason: text(payload),
             },
             Status::Redirect => Rejected::Redirected {
-                service: text(self.payload),
+                service: text(payload),
             },
             Status::Busy => Rejected::Busy {
-                retry_after: Duration::from_millis(self.code.into()),
+                retry_after: Duration::from_millis(code.into()),
             },
             Status::Expired => Rejected::Expired,
-            Status::Poisoned => Rejected::Poisoned {
-                attempts: self.code,
-            },
+            Status::Poisoned => Rejected::Poisoned { attempts: code },
             Status::Closed => Rejected::Closed,
             other => Rejected::Interim(other),
         })

@@ -1,6 +1,6 @@
 //! Where requests of a kind go: asked once, remembered, forgotten when that session ends.
 
-use super::link::{Link, Message};
+use super::link::{Content, Link};
 use super::{Client, reply::Reply};
 use crate::directory::Name;
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ impl Client {
             // Not remembered: after a restart the service may direct.
             return Ok(Route::To(0));
         }
-        let id = self.send_until(0, &Message::question(kind), timeout)?;
+        let id = self.send_until(0, kind, Content::Question, timeout)?;
         let reply = self.wait_for(0, id, timeout)?;
         match reply.status() {
             Status::Done => {
@@ -49,7 +49,8 @@ impl Client {
     }
 
     /// Most clients have none: then nothing is hashed.
-    fn known_route(&self, kind: RequestKind) -> Option<usize> {
+    #[inline]
+    pub(super) fn known_route(&self, kind: RequestKind) -> Option<usize> {
         if self.routes.is_empty() {
             return None;
         }

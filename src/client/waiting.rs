@@ -2,11 +2,12 @@
 
 use super::{Client, reply::Reply};
 use crate::error::{Error, Result};
+use crate::request::RequestKind;
 use crate::session::wait::{Patience, Step};
 use crate::sys::clock::{Deadline, Timeout};
 
 use super::OUTSTANDING;
-use super::link::{Link, Message};
+use super::link::{Content, Link};
 
 /// How many replies are taken off between two looks at the clock.
 const BATCH: usize = 256;
@@ -17,18 +18,33 @@ impl Client {
     pub(super) fn send_until(
         &mut self,
         index: usize,
-        message: &Message<'_>,
+        kind: RequestKind,
+        content: Content<'_>,
         timeout: &mut Timeout,
     ) -> Result<u64> {
         let id = self.next_id;
         self.next_id += 1;
         let expires = timeout.expires();
+        let mut send = |client: &mut Client| {
+            client.check_link(index)?;
+            client.on_link(index, |link| link.send(id, kind, expires, content))
+        };
+        if !send(self)? {
+            self.wait_for_room(index, timeout, &mut send)?;
+        }
+        Ok(id)
+    }
+
+    /// Tries `send` until there was room for it.
+    #[cold]
+    fn wait_for_room(
+        &mut self,
+        index: usize,
+        timeout: &mut Timeout,
+        send: &mut dyn FnMut(&mut Client) -> Result<bool>,
+    ) -> Result<()> {
         let mut patience = Patience::new(self.options.wait);
         loop {
-            self.check_link(index)?;
-            if self.on_link(index, |link| link.send(id, expires, message))? {
-                return Ok(id);
-            }
             for _ in 0..BATCH {
                 let Some(reply) = self.receive_any()? else {
                     break;
@@ -48,6 +64,9 @@ impl Client {
                 Step::TimedOut => {
                     return Err(self.timed_out(index, "room for a request to", timeout));
                 }
+            }
+            if send(self)? {
+                return Ok(());
             }
         }
     }

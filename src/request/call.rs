@@ -1,9 +1,8 @@
 //! The request message.
 
-use super::VERSION;
 use super::error::DecodeError;
 use super::kind::RequestKind;
-use super::wire::{self, ASK, HAND_OVER, HandOver, field};
+use super::wire::{self, ASK, HAND_OVER, HandOver};
 
 /// How a request brings its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +31,8 @@ pub struct RequestHeader {
 impl RequestHeader {
     /// The bytes that a header takes in a message.
     pub const LENGTH: usize = 40;
+    /// The same in words of eight.
+    pub(crate) const WORDS: usize = RequestHeader::LENGTH / 8;
 
     /// How many bytes of payload follow the header.
     pub const fn payload_length(&self) -> u32 {
@@ -44,19 +45,25 @@ impl RequestHeader {
 
     /// The header as it stands in a message; [`decode`](Self::decode) gives it back unchanged.
     pub fn encode(&self) -> [u8; RequestHeader::LENGTH] {
+        wire::join(self.words())
+    }
+
+    /// The words of the header.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> [u64; RequestHeader::WORDS] {
         let flags = match self.form {
             RequestForm::Inline(_) => 0,
             RequestForm::HandOver => HAND_OVER,
             RequestForm::Ask => ASK,
         };
-        let mut bytes = [0; RequestHeader::LENGTH];
-        bytes[0..2].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[2..4].copy_from_slice(&flags.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.payload_length().to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.id.to_le_bytes());
-        bytes[16..32].copy_from_slice(self.kind.as_bytes());
-        bytes[32..40].copy_from_slice(&self.deadline.to_le_bytes());
-        bytes
+        let [low, high] = self.kind.words();
+        [
+            wire::first(flags, self.payload_length()),
+            self.id,
+            low,
+            high,
+            self.deadline,
+        ]
     }
 
     /// Reads and checks the header that a message begins with, and leaves aside what follows it: for who copies
@@ -66,23 +73,20 @@ impl RequestHeader {
     /// # Errors
     ///
     /// The first thing that is wrong with the header.
-    #[inline]
     pub fn decode(message: &[u8]) -> Result<RequestHeader, DecodeError> {
-        RequestHeader::split(message).map(|(header, _)| header)
+        let (words, _) = wire::split(message)?;
+        RequestHeader::of(words)
     }
 
-    #[inline]
-    fn split(message: &[u8]) -> Result<(RequestHeader, &[u8]), DecodeError> {
-        let wire::Opened {
-            header: bytes,
-            flags,
-            length,
-            rest,
-        } = wire::open::<{ RequestHeader::LENGTH }>(message)?;
+    /// Checks the words of a header.
+    #[inline(always)]
+    pub(crate) fn of(words: [u64; RequestHeader::WORDS]) -> Result<RequestHeader, DecodeError> {
+        let [first, id, low, high, deadline] = words;
+        let (flags, length) = wire::open(first)?;
         if flags & !(HAND_OVER | ASK) != 0 || flags == HAND_OVER | ASK {
             return Err(DecodeError::Flags { found: flags });
         }
-        let kind = RequestKind::from_bytes(field(bytes, 16)).map_err(DecodeError::Kind)?;
+        let kind = RequestKind::of([low, high]).map_err(DecodeError::Kind)?;
         let form = match flags {
             HAND_OVER => {
                 HandOver::check_length(length)?;
@@ -92,13 +96,12 @@ impl RequestHeader {
             ASK => RequestForm::Ask,
             _ => RequestForm::Inline(length),
         };
-        let header = RequestHeader {
-            id: u64::from_le_bytes(field(bytes, 8)),
+        Ok(RequestHeader {
+            id,
             kind,
-            deadline: u64::from_le_bytes(field(bytes, 32)),
+            deadline,
             form,
-        };
-        Ok((header, rest))
+        })
     }
 }
 
@@ -130,9 +133,17 @@ impl<'a> RequestView<'a> {
     /// # Errors
     ///
     /// The first thing that is wrong, in the order of [the module's list](super#order-of-the-checks).
-    #[inline]
     pub fn decode(message: &'a [u8]) -> Result<RequestView<'a>, DecodeError> {
-        let (header, payload) = RequestHeader::split(message)?;
+        let (words, payload) = wire::split(message)?;
+        RequestView::of(RequestHeader::of(words)?, payload)
+    }
+
+    /// Checks what follows a header.
+    #[inline(always)]
+    pub(crate) fn of(
+        header: RequestHeader,
+        payload: &'a [u8],
+    ) -> Result<RequestView<'a>, DecodeError> {
         wire::check_length(RequestHeader::LENGTH, header.payload_length(), payload)?;
         if header.form == RequestForm::HandOver {
             HandOver::check(payload)?;
@@ -151,6 +162,7 @@ impl<'a> RequestView<'a> {
     }
 
     /// Where the data are.
+    #[inline(always)]
     pub fn body(&self) -> RequestBody<'a> {
         match self.header.form {
             RequestForm::Inline(_) => RequestBody::Inline(self.payload),

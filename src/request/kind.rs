@@ -92,17 +92,37 @@ impl RequestKind {
     }
 
     /// Reads a kind as it stands in a message, padded with NUL.
+    #[inline(always)]
     pub fn from_bytes(bytes: [u8; RequestKind::LENGTH]) -> Result<RequestKind, BadKind> {
         let length = length(bytes);
         if length != 0 && is_graphic(bytes, length) {
             return Ok(RequestKind(bytes));
         }
+        Err(RequestKind::problem(bytes, length))
+    }
+
+    #[cold]
+    fn problem(bytes: [u8; RequestKind::LENGTH], length: u32) -> BadKind {
         for (at, byte) in (0..).zip(bytes) {
             if !byte.is_ascii_graphic() && u32::from(at) < length {
-                return Err(BadKind::NotGraphic { at, byte });
+                return BadKind::NotGraphic { at, byte };
             }
         }
-        Err(BadKind::Empty)
+        BadKind::Empty
+    }
+
+    /// Reads a kind of the two words of a message.
+    #[inline(always)]
+    pub(super) fn of([low, high]: [u64; 2]) -> Result<RequestKind, BadKind> {
+        RequestKind::from_bytes((u128::from(low) | u128::from(high) << 64).to_le_bytes())
+    }
+
+    /// The two words of a message.
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "it is split in two")]
+    pub(super) fn words(self) -> [u64; 2] {
+        let bytes = u128::from_le_bytes(self.0);
+        [bytes as u64, (bytes >> 64) as u64]
     }
 
     /// The kind as it stands in a message, padded with NUL.

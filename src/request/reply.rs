@@ -3,11 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::VERSION;
 use super::error::{DecodeError, TargetProblem};
 use super::kind::{Kinds, RequestKind};
 use super::status::Status;
-use super::wire::{self, HAND_OVER, HandOver, field};
+use super::wire::{self, HAND_OVER, HandOver};
 
 /// How a reply brings its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +36,8 @@ pub struct ReplyHeader {
 impl ReplyHeader {
     /// The bytes that a header takes in a message.
     pub const LENGTH: usize = 32;
+    /// The same in words of eight.
+    pub(crate) const WORDS: usize = ReplyHeader::LENGTH / 8;
 
     /// How many bytes of payload follow the header.
     pub const fn payload_length(&self) -> u32 {
@@ -54,19 +55,22 @@ impl ReplyHeader {
     /// The header as it stands in a message; [`decode`](Self::decode) gives it back unchanged, unless it is a
     /// hand-over whose status does not allow one, or a list of kinds of a length that cannot be.
     pub fn encode(&self) -> [u8; ReplyHeader::LENGTH] {
+        wire::join(self.words())
+    }
+
+    /// The words of the header.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> [u64; ReplyHeader::WORDS] {
         let flags = match self.form {
             ReplyForm::Inline(_) => 0,
             ReplyForm::HandOver => HAND_OVER,
         };
-        let mut bytes = [0; ReplyHeader::LENGTH];
-        bytes[0..2].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[2..4].copy_from_slice(&flags.to_le_bytes());
-        bytes[4..8].copy_from_slice(&self.payload_length().to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.id.to_le_bytes());
-        bytes[16..18].copy_from_slice(&self.status.number().to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.code.to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.epoch.to_le_bytes());
-        bytes
+        [
+            wire::first(flags, self.payload_length()),
+            self.id,
+            u64::from(self.status.number()) | u64::from(self.code) << 32,
+            self.epoch,
+        ]
     }
 
     /// Reads and checks the header that a message begins with, and leaves aside what follows it: for who copies
@@ -76,27 +80,28 @@ impl ReplyHeader {
     /// # Errors
     ///
     /// The first thing that is wrong with the header.
-    #[inline]
     pub fn decode(message: &[u8]) -> Result<ReplyHeader, DecodeError> {
-        ReplyHeader::split(message).map(|(header, _)| header)
+        let (words, _) = wire::split(message)?;
+        ReplyHeader::of(words)
     }
 
-    #[inline]
-    fn split(message: &[u8]) -> Result<(ReplyHeader, &[u8]), DecodeError> {
-        let wire::Opened {
-            header: bytes,
-            flags,
-            length,
-            rest,
-        } = wire::open::<{ ReplyHeader::LENGTH }>(message)?;
+    /// Checks the words of a header.
+    #[inline(always)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "each field is shifted to its width"
+    )]
+    pub(crate) fn of(words: [u64; ReplyHeader::WORDS]) -> Result<ReplyHeader, DecodeError> {
+        let [first, id, said, epoch] = words;
+        let (flags, length) = wire::open(first)?;
         if flags & !HAND_OVER != 0 {
             return Err(DecodeError::Flags { found: flags });
         }
-        let zero = u16::from_le_bytes(field(bytes, 18));
+        let (status, zero, code) = (said as u16, (said >> 16) as u16, (said >> 32) as u32);
         if zero != 0 {
             return Err(DecodeError::Reserved { found: zero });
         }
-        let status = Status::from_number(u16::from_le_bytes(field(bytes, 16)))?;
+        let status = Status::from_number(status)?;
         let form = if flags == HAND_OVER {
             if !status.may_be_handed_over() {
                 let status = status.number();
@@ -112,14 +117,13 @@ impl ReplyHeader {
             }
             ReplyForm::Inline(length)
         };
-        let header = ReplyHeader {
-            id: u64::from_le_bytes(field(bytes, 8)),
+        Ok(ReplyHeader {
+            id,
             status,
-            code: u32::from_le_bytes(field(bytes, 20)),
-            epoch: u64::from_le_bytes(field(bytes, 24)),
+            code,
+            epoch,
             form,
-        };
-        Ok((header, rest))
+        })
     }
 }
 
@@ -167,9 +171,14 @@ impl<'a> ReplyView<'a> {
     /// # Errors
     ///
     /// The first thing that is wrong, in the order of [the module's list](super#order-of-the-checks).
-    #[inline]
     pub fn decode(message: &'a [u8]) -> Result<ReplyView<'a>, DecodeError> {
-        let (header, payload) = ReplyHeader::split(message)?;
+        let (words, payload) = wire::split(message)?;
+        ReplyView::of(ReplyHeader::of(words)?, payload)
+    }
+
+    /// Checks what follows a header.
+    #[inline(always)]
+    pub(crate) fn of(header: ReplyHeader, payload: &'a [u8]) -> Result<ReplyView<'a>, DecodeError> {
         wire::check_length(ReplyHeader::LENGTH, header.payload_length(), payload)?;
         match (header.form, header.status) {
             (ReplyForm::HandOver, _) => HandOver::check(payload)?,
@@ -191,6 +200,7 @@ impl<'a> ReplyView<'a> {
     }
 
     /// Where the data are.
+    #[inline(always)]
     pub fn body(&self) -> ReplyBody<'a> {
         match self.header.form {
             ReplyForm::Inline(_) => ReplyBody::Inline(self.payload),

@@ -8,49 +8,53 @@ pub(super) const HAND_OVER: u16 = 1;
 /// The flag of a request that asks where requests of its kind shall go.
 pub(super) const ASK: u16 = 2;
 
-/// The `N` bytes at `at`, which callers give as constants of the tables in the module documentation. An offset
-/// beyond the end would read as zero, which the vectors would show.
-pub(super) fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .copied()
-        .unwrap_or([0; N])
-}
-
-/// A message whose version is right.
-pub(super) struct Opened<'a, const HEADER: usize> {
-    pub(super) header: &'a [u8; HEADER],
-    pub(super) flags: u16,
-    /// The payload's length as the header gives it.
-    pub(super) length: u32,
-    /// What follows the header.
-    pub(super) rest: &'a [u8],
-}
-
-/// Splits a message at the end of its header and reads what both messages begin with.
+/// The words of a header, and what follows it.
 #[inline]
-pub(super) fn open<const HEADER: usize>(message: &[u8]) -> Result<Opened<'_, HEADER>, DecodeError> {
-    let Some((header, rest)) = message.split_first_chunk::<HEADER>() else {
+pub(super) fn split<const WORDS: usize>(
+    message: &[u8],
+) -> Result<([u64; WORDS], &[u8]), DecodeError> {
+    let (words, _) = message.as_chunks();
+    let Some(words) = words.first_chunk::<WORDS>() else {
         return Err(DecodeError::Truncated {
-            needed: HEADER,
+            needed: WORDS * 8,
             found: message.len(),
         });
     };
-    let version = u16::from_le_bytes(field(header, 0));
-    if version != VERSION {
-        return Err(DecodeError::Version { found: version });
+    let rest = message.get(WORDS * 8..).unwrap_or_default();
+    Ok((words.map(u64::from_le_bytes), rest))
+}
+
+/// The bytes of a header.
+pub(super) fn join<const WORDS: usize, const BYTES: usize>(words: [u64; WORDS]) -> [u8; BYTES] {
+    const { assert!(BYTES == WORDS * 8) };
+    let mut bytes = [0; BYTES];
+    for (to, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+        *to = word.to_le_bytes();
     }
-    Ok(Opened {
-        header,
-        flags: u16::from_le_bytes(field(header, 2)),
-        length: u32::from_le_bytes(field(header, 4)),
-        rest,
-    })
+    bytes
+}
+
+/// What both messages begin with.
+#[inline(always)]
+pub(super) fn first(flags: u16, length: u32) -> u64 {
+    u64::from(VERSION) | u64::from(flags) << 16 | u64::from(length) << 32
+}
+
+/// Flags and payload length of a message whose version is right.
+#[inline(always)]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "each field is shifted to its width"
+)]
+pub(super) fn open(first: u64) -> Result<(u16, u32), DecodeError> {
+    match first as u16 {
+        VERSION => Ok(((first >> 16) as u16, (first >> 32) as u32)),
+        found => Err(DecodeError::Version { found }),
+    }
 }
 
 /// Checks that what follows the header is as long as the header says.
-#[inline]
+#[inline(always)]
 pub(super) fn check_length(header: usize, length: u32, rest: &[u8]) -> Result<(), DecodeError> {
     if rest.len() as u64 == u64::from(length) {
         return Ok(());
@@ -80,11 +84,7 @@ impl HandOver {
 
     /// The descriptor as it stands in a message.
     pub fn encode(&self) -> [u8; HandOver::LENGTH] {
-        let mut bytes = [0; HandOver::LENGTH];
-        bytes[0..8].copy_from_slice(&self.number.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.length.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.offset.to_le_bytes());
-        bytes
+        join([self.number, self.length, self.offset])
     }
 
     /// Reads a descriptor.
@@ -106,10 +106,11 @@ impl HandOver {
 
     /// Reads a descriptor that [`HandOver::check`] has passed.
     pub(super) fn read(bytes: &[u8]) -> HandOver {
+        let ([number, length, offset], _) = split(bytes).unwrap_or(([0; 3], &[]));
         HandOver {
-            number: u64::from_le_bytes(field(bytes, 0)),
-            length: u64::from_le_bytes(field(bytes, 8)),
-            offset: u64::from_le_bytes(field(bytes, 16)),
+            number,
+            length,
+            offset,
         }
     }
 

@@ -8,7 +8,10 @@ use std::collections::VecDeque;
 /// entries as the ring holds records.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    open: VecDeque<Entry>,
+    /// Apart from the others, as mostly there are none.
+    first: Option<Entry>,
+    /// Behind the first; none without it.
+    rest: VecDeque<Entry>,
 }
 
 #[derive(Debug)]
@@ -22,46 +25,59 @@ impl Ledger {
     /// Notes the record that begins at index `at` and ends at `end`, behind all that are noted.
     #[inline]
     pub(crate) fn begin(&mut self, at: u64, end: u64) {
-        debug_assert!(self.open.back().is_none_or(|last| last.end == at));
-        self.open.push_back(Entry {
+        let entry = Entry {
             at,
             end,
             done: false,
-        });
+        };
+        match &self.first {
+            None => self.first = Some(entry),
+            Some(first) => {
+                debug_assert_eq!(self.rest.back().unwrap_or(first).end, at);
+                self.rest.push_back(entry);
+            }
+        }
     }
 
     /// Notes that the record at index `at` is done with (answered, cancelled or dropped). Gives the index up to
     /// which the ring may be released, if that has moved.
     #[inline]
     pub(crate) fn finish(&mut self, at: u64) -> Option<u64> {
-        let first = self.open.front()?;
-        if first.at != at {
-            let oldest = first.at;
-            let age = at.wrapping_sub(oldest);
-            let index = self
-                .open
-                .binary_search_by_key(&age, |entry| entry.at.wrapping_sub(oldest));
-            self.open.get_mut(index.ok()?)?.done = true;
+        let first = self.first.as_ref()?;
+        let (oldest, mut upto) = (first.at, first.end);
+        if oldest != at {
+            self.finish_later(at, oldest);
             return None;
         }
-        let mut upto = self.open.pop_front()?.end;
-        while let Some(next) = self.open.front().filter(|next| next.done) {
+        self.first = self.rest.pop_front();
+        while let Some(next) = self.first.as_ref().filter(|next| next.done) {
             upto = next.end;
-            self.open.pop_front();
+            self.first = self.rest.pop_front();
         }
         Some(upto)
     }
 
+    fn finish_later(&mut self, at: u64, oldest: u64) {
+        let age = at.wrapping_sub(oldest);
+        let index = self
+            .rest
+            .binary_search_by_key(&age, |entry| entry.at.wrapping_sub(oldest));
+        if let Some(entry) = index.ok().and_then(|index| self.rest.get_mut(index)) {
+            entry.done = true;
+        }
+    }
+
     /// The number of records that were begun and not yet released; done ones behind an open one count.
     pub(crate) fn len(&self) -> usize {
-        self.open.len()
+        usize::from(self.first.is_some()) + self.rest.len()
     }
 
     /// The indices of the records that are not done, oldest first.
     #[cfg(test)]
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = u64> {
-        self.open
+        self.first
             .iter()
+            .chain(&self.rest)
             .filter(|entry| !entry.done)
             .map(|entry| entry.at)
     }

@@ -77,7 +77,9 @@ impl Producer {
     /// [`PushError`] says why the record is not in the ring.
     #[inline]
     pub fn try_push(&mut self, kind: u16, payload: &[u8]) -> Result<(), PushError> {
-        self.try_push_parts(kind, payload, &[])
+        self.push(kind, payload)?;
+        self.raw.publish();
+        Ok(())
     }
 
     /// As [`try_push`](Self::try_push), with a payload in two parts, such as a header and a body. The consumer sees
@@ -93,7 +95,7 @@ impl Producer {
         first: &[u8],
         second: &[u8],
     ) -> Result<(), PushError> {
-        self.push(kind, first, second)?;
+        self.push_parts(kind, first, second)?;
         self.raw.publish();
         Ok(())
     }
@@ -114,14 +116,16 @@ impl Producer {
     }
 
     #[inline]
-    fn push(&mut self, kind: u16, first: &[u8], second: &[u8]) -> Result<(), PushError> {
-        let header = Header {
-            length: 0,
-            kind,
-            flags: 0,
-            generation: 0,
-        };
-        match self.raw.push(header, first, second) {
+    fn push(&mut self, kind: u16, payload: &[u8]) -> Result<(), PushError> {
+        match self.raw.push(header(kind), [], payload) {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(self.complaint(refused, payload.len())),
+        }
+    }
+
+    #[inline]
+    fn push_parts(&mut self, kind: u16, first: &[u8], second: &[u8]) -> Result<(), PushError> {
+        match self.raw.push_parts(header(kind), first, second) {
             Ok(_) => Ok(()),
             Err(refused) => Err(self.complaint(refused, first.len() + second.len())),
         }
@@ -138,6 +142,16 @@ impl Producer {
             Refused::Full if self.is_closed() => PushError::Closed,
             Refused::Full => PushError::Full,
         }
+    }
+}
+
+/// A queue's header, without the length.
+fn header(kind: u16) -> Header {
+    Header {
+        length: 0,
+        kind,
+        flags: 0,
+        generation: 0,
     }
 }
 
@@ -158,7 +172,7 @@ impl Batch<'_> {
     /// [`PushError`] says why the record is not in the batch; those before it still are.
     #[inline]
     pub fn try_push(&mut self, kind: u16, payload: &[u8]) -> Result<(), PushError> {
-        self.producer.push(kind, payload, &[])
+        self.producer.push(kind, payload)
     }
 
     /// As [`try_push`](Self::try_push), with a payload in two parts.
@@ -173,7 +187,7 @@ impl Batch<'_> {
         first: &[u8],
         second: &[u8],
     ) -> Result<(), PushError> {
-        self.producer.push(kind, first, second)
+        self.producer.push_parts(kind, first, second)
     }
 
     /// Shows the batch to the consumer, as dropping it does.

@@ -275,7 +275,7 @@ fn a_successor_finds_what_its_predecessor_has_not_answered() {
         ..ANY
     };
     let at: Vec<u64> = [b"0", b"1", b"2", b"3", b"4"]
-        .map(|payload| client.push(REQUEST, payload, &[]).unwrap())
+        .map(|payload| client.push(REQUEST, [], payload).unwrap())
         .to_vec();
     client.publish();
     assert_eq!(client.cancel(at[3]), Ok(Cancel::Cancelled));
@@ -328,13 +328,13 @@ fn a_place_that_is_used_again_cannot_be_cancelled_by_its_old_index() {
     let memory = memory(64);
     let mut client = RawProducer::<WITH_STATE>::resume(memory.clone()).unwrap();
     let mut server = RawConsumer::<WITH_STATE>::resume(memory.clone(), ANY).unwrap();
-    let old = client.push(REQUEST, &[1; 40], &[]).unwrap();
+    let old = client.push(REQUEST, [], &[1; 40]).unwrap();
     client.publish();
-    assert!(matches!(client.push(REQUEST, &[], &[]), Err(Refused::Full)));
+    assert!(matches!(client.push(REQUEST, [], &[]), Err(Refused::Full)));
     let found = server.peek().unwrap().unwrap();
     server.advance(&found);
     server.release_read();
-    let new = client.push(REQUEST, &[2; 40], &[]).unwrap();
+    let new = client.push(REQUEST, [], &[2; 40]).unwrap();
     client.publish();
     assert_eq!(client.cancel(old), Ok(Cancel::Answered));
     assert_eq!(
@@ -349,7 +349,7 @@ fn each_side_is_rung_once_a_sleep() {
     let mut producer = RawProducer::<OF_SESSION>::resume(memory.clone()).unwrap();
     let mut consumer = RawConsumer::<OF_SESSION>::resume(memory, ANY).unwrap();
     assert_eq!(consumer.sleep(), Ok(true));
-    producer.push(REQUEST, &[0; 48], &[]).unwrap();
+    producer.push(REQUEST, [], &[0; 48]).unwrap();
     producer.publish();
     fence();
     assert!(producer.must_ring() && !producer.must_ring());
@@ -397,7 +397,7 @@ fn hostile<const WORDS: usize>(seed: u64) {
         let mut consumer = RawConsumer::<WORDS>::resume(memory.clone(), ANY).unwrap();
         for _ in 0..random.below(6) {
             let payload = [5; 40];
-            let _ = producer.push(REQUEST, &payload[..random.below(40)], &[]);
+            let _ = producer.push(REQUEST, [], &payload[..random.below(40)]);
             producer.publish();
         }
         // Anything, anywhere: mostly one word of the control block or of a header.
@@ -415,7 +415,7 @@ fn hostile<const WORDS: usize>(seed: u64) {
         }
         let mut bad = consume(&mut consumer, CAPACITY).is_err();
         bad |= matches!(
-            producer.push(REQUEST, &[1; 100], &[]),
+            producer.push(REQUEST, [], &[1; 100]),
             Err(Refused::Corrupt(_))
         );
         bad |= producer.sleep(100).is_err();
@@ -447,7 +447,7 @@ fn a_header_that_is_rewritten_while_it_is_looked_at_leads_nowhere_else() {
     let memory = memory(256);
     let mut producer = RawProducer::<PLAIN>::resume(memory.clone()).unwrap();
     let mut consumer = RawConsumer::<PLAIN>::resume(memory.clone(), ANY).unwrap();
-    let at = producer.push(REQUEST, &[1; 16], &[]).unwrap();
+    let at = producer.push(REQUEST, [], &[1; 16]).unwrap();
     producer.publish();
     let found = consumer.peek().unwrap().unwrap();
     memory.records().word(at).store(u64::MAX, Ordering::Relaxed);

@@ -89,7 +89,7 @@ impl Server {
             return false;
         }
         let left = seated.seat.has_left();
-        let identity = seated.seat.peer().identity;
+        let identity = seated.seat.peer().identity();
         let held = self.place.is_owner_alive(slot);
         if left || matches!(held, Ok(false)) {
             // What it had asked is dropped; what it told before its end is not.
@@ -116,7 +116,7 @@ impl Server {
     pub(super) fn last_words(&mut self, slot: u32) {
         if let Some(seated) = self.seats.get(slot as usize).and_then(Option::as_ref) {
             let words = seated.seat.last_words();
-            self.ready.extend(words.into_iter().map(Event::Notify));
+            self.ready.extend(words);
         }
     }
 

@@ -1,10 +1,12 @@
 //! What a server is told.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::delivery::Held;
 use super::incoming::{Incoming, Question};
 use crate::error::Error;
-use crate::request::RequestKind;
+use crate::request::{RequestForm, RequestKind};
 use crate::session::Payload;
 use crate::sys::process::Identity;
 
@@ -19,27 +21,42 @@ impl fmt::Display for SessionId {
 }
 
 /// Who is at the other end of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    pub(crate) session: SessionId,
-    pub(crate) uid: u32,
-    pub(crate) identity: Option<Identity>,
+#[derive(Clone, Debug)]
+pub struct Peer(Arc<Facts>);
+
+#[derive(Debug)]
+struct Facts {
+    session: SessionId,
+    uid: u32,
+    identity: Option<Identity>,
 }
 
 impl Peer {
+    pub(super) fn new(session: SessionId, uid: u32, identity: Option<Identity>) -> Peer {
+        Peer(Arc::new(Facts {
+            session,
+            uid,
+            identity,
+        }))
+    }
+
     /// The session.
     pub fn session(&self) -> SessionId {
-        self.session
+        self.0.session
     }
 
     /// The user that owns the session's directory.
     pub fn uid(&self) -> u32 {
-        self.uid
+        self.0.uid
     }
 
     /// The process as it described itself in the session's lock file, in its own pid namespace.
     pub fn pid(&self) -> Option<u32> {
-        self.identity.map(|identity| identity.pid)
+        self.0.identity.map(|identity| identity.pid)
+    }
+
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.0.identity
     }
 }
 
@@ -63,7 +80,7 @@ pub enum Event {
     Connected(Peer),
     /// What was found among the new sessions, or in a slot, was no session that can be served, and was removed; the
     /// error says what was wrong with it.
-    Refused(Error),
+    Refused(Box<Error>),
     /// A session has ended. Requests of it that are still being handled need no answer.
     Disconnected(Peer, End),
     /// A request that wants an answer.
@@ -79,25 +96,36 @@ pub enum Event {
 
 /// A one-way message.
 #[derive(Debug)]
-pub struct Notification {
-    pub(crate) peer: Peer,
-    pub(crate) kind: RequestKind,
-    pub(crate) payload: Payload,
-}
+pub struct Notification(pub(super) Held);
 
 impl Notification {
     /// Who sent it.
     pub fn peer(&self) -> Peer {
-        self.peer
+        self.0.seat.peer()
     }
 
     /// Its kind.
     pub fn kind(&self) -> RequestKind {
-        self.kind
+        self.0.delivery.header.kind
     }
 
     /// What came with it.
     pub fn payload(&self) -> &Payload {
-        &self.payload
+        &self.0.delivery.payload
+    }
+}
+
+impl Event {
+    /// What a message is to a program.
+    #[inline(always)]
+    pub(super) fn of(held: Held) -> Event {
+        let header = &held.delivery.header;
+        if header.id == 0 {
+            Event::Notify(Notification(held))
+        } else if header.form == RequestForm::Ask {
+            Event::Question(Question(held))
+        } else {
+            Event::Request(Incoming(held))
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! A request in a handler's hands, and the ways to answer it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::delivery::Held;
 use super::event::Peer;
-use super::seat::Seat;
 use crate::directory::Name;
 use crate::error::Result;
 use crate::request::{RequestKind, Status};
@@ -31,85 +30,50 @@ pub struct Token {
 /// No answer blocks: one that finds the client's ring full is kept here, and sent when the client has made room. The
 /// session's next requests wait till then.
 #[derive(Debug)]
-pub struct Incoming {
-    pub(super) asked: Asked,
-    pub(super) payload: Payload,
-}
-
-/// What every question and request has.
-#[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) seat: Arc<Seat>,
-    pub(super) ticket: u64,
-    pub(super) id: u64,
-    pub(super) kind: RequestKind,
-    pub(super) deadline: u64,
-    pub(super) attempts: u32,
-    pub(super) answered: bool,
-}
-
-impl Asked {
-    #[inline]
-    fn answer(mut self, status: Status, code: u32, body: Body<'_>) -> Result<()> {
-        self.answered = true;
-        self.seat.answer(self.ticket, self.id, status, code, body)
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        if !self.answered {
-            let reason = "the handler dropped the request without an answer";
-            // A client that is gone needs none.
-            let _ = self
-                .seat
-                .answer(self.ticket, self.id, Status::Failed, 0, Body::from(reason));
-        }
-    }
-}
+pub struct Incoming(pub(super) Held);
 
 impl Incoming {
     /// What the client wants done.
     pub fn kind(&self) -> RequestKind {
-        self.asked.kind
+        self.0.delivery.header.kind
     }
 
     /// What came with the request.
     pub fn payload(&self) -> &Payload {
-        &self.payload
+        &self.0.delivery.payload
     }
 
     /// Takes the payload out; an empty one is left.
     pub fn take_payload(&mut self) -> Payload {
-        std::mem::replace(&mut self.payload, Payload::empty())
+        std::mem::take(&mut self.0.delivery.payload)
     }
 
     /// Who asks.
     pub fn peer(&self) -> Peer {
-        self.asked.seat.peer()
+        self.0.seat.peer()
     }
 
     /// The request's name for good.
     pub fn token(&self) -> Token {
         Token {
-            session: self.peer().session.0,
-            request: self.asked.id,
+            session: self.0.seat.session().0,
+            request: self.0.delivery.header.id,
         }
     }
 
     /// Whether a server had begun this request before, and died: its side effects may have happened.
     pub fn is_redelivered(&self) -> bool {
-        self.asked.attempts > 1
+        self.0.delivery.attempts > 1
     }
 
     /// How often it was begun, this time included.
     pub fn attempts(&self) -> u32 {
-        self.asked.attempts
+        self.0.delivery.attempts
     }
 
     /// How long the client still waits; `None` if it did not say, or its clock is not comparable with ours.
     pub fn time_left(&self) -> Option<Duration> {
-        let deadline = Some(self.asked.deadline).filter(|deadline| *deadline != 0)?;
+        let deadline = Some(self.0.delivery.deadline).filter(|deadline| *deadline != 0)?;
         Some(Duration::from_nanos(
             deadline.saturating_sub(clock::monotonic_ns()),
         ))
@@ -121,7 +85,7 @@ impl Incoming {
     ///
     /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::Closed`](crate::Error::Closed) if the client is gone.
     pub fn lease(&self, len: u64) -> Result<Lease> {
-        self.asked.seat.lease(len)
+        self.0.seat.lease(len)
     }
 
     /// Tells the client that the work has begun; it goes on waiting. Lost if the client's ring is full.
@@ -130,7 +94,9 @@ impl Incoming {
     ///
     /// [`Error::Closed`](crate::Error::Closed) if the client is gone.
     pub fn started(&self) -> Result<()> {
-        self.asked.seat.interim(self.asked.id, Status::Started)
+        self.0
+            .seat
+            .interim(self.0.delivery.header.id, Status::Started)
     }
 
     /// Answers. `body` is bytes, text, or a [`Lease`] of this session.
@@ -140,7 +106,7 @@ impl Incoming {
     /// [`Error::Closed`](crate::Error::Closed) if the client is gone. Where the answer itself cannot be sent
     /// ([`Error::NoSpace`](crate::Error::NoSpace) for a large one), the client gets [`Status::Failed`] with that reason.
     pub fn reply<'a>(self, body: impl Into<Body<'a>>) -> Result<()> {
-        self.asked.answer(Status::Done, 0, body.into())
+        self.0.answer(Status::Done, 0, body.into())
     }
 
     /// Says that it could not be done: `code` is the program's own number, `reason` is for people.
@@ -149,7 +115,7 @@ impl Incoming {
     ///
     /// As for [`reply`](Incoming::reply).
     pub fn fail(self, code: u32, reason: &str) -> Result<()> {
-        self.asked.answer(Status::Failed, code, Body::from(reason))
+        self.0.answer(Status::Failed, code, Body::from(reason))
     }
 
     /// Says that there is no handler for this kind, and for which there are.
@@ -158,7 +124,7 @@ impl Incoming {
     ///
     /// As for [`reply`](Incoming::reply).
     pub fn unknown_kind(self, known: &[RequestKind]) -> Result<()> {
-        unknown_kind(self.asked, known)
+        unknown_kind(self.0, known)
     }
 
     /// Sends the client to another service with this and all later requests of the kind.
@@ -167,7 +133,7 @@ impl Incoming {
     ///
     /// As for [`reply`](Incoming::reply).
     pub fn redirect(self, service: &Name) -> Result<()> {
-        self.asked
+        self.0
             .answer(Status::Redirect, 0, Body::from(service.as_str()))
     }
 }
@@ -176,19 +142,17 @@ impl Incoming {
 ///
 /// Dropped without an answer, it is answered with [`Status::Failed`].
 #[derive(Debug)]
-pub struct Question {
-    pub(super) asked: Asked,
-}
+pub struct Question(pub(super) Held);
 
 impl Question {
     /// The kind that the client is about to send.
     pub fn kind(&self) -> RequestKind {
-        self.asked.kind
+        self.0.delivery.header.kind
     }
 
     /// Who asks.
     pub fn peer(&self) -> Peer {
-        self.asked.seat.peer()
+        self.0.seat.peer()
     }
 
     /// "Send them to me."
@@ -197,7 +161,7 @@ impl Question {
     ///
     /// [`Error::Closed`](crate::Error::Closed) if the client is gone.
     pub fn here(self) -> Result<()> {
-        self.asked.answer(Status::Done, 0, Body::from(""))
+        self.0.answer(Status::Done, 0, Body::from(""))
     }
 
     /// "Send them to that service."
@@ -206,7 +170,7 @@ impl Question {
     ///
     /// As for [`here`](Question::here).
     pub fn redirect(self, service: &Name) -> Result<()> {
-        self.asked
+        self.0
             .answer(Status::Redirect, 0, Body::from(service.as_str()))
     }
 
@@ -216,7 +180,7 @@ impl Question {
     ///
     /// As for [`here`](Question::here).
     pub fn unknown_kind(self, known: &[RequestKind]) -> Result<()> {
-        unknown_kind(self.asked, known)
+        unknown_kind(self.0, known)
     }
 
     /// "That cannot be done now": `code` is the program's own number, `reason` is for people.
@@ -225,11 +189,11 @@ impl Question {
     ///
     /// As for [`here`](Question::here).
     pub fn fail(self, code: u32, reason: &str) -> Result<()> {
-        self.asked.answer(Status::Failed, code, Body::from(reason))
+        self.0.answer(Status::Failed, code, Body::from(reason))
     }
 }
 
-fn unknown_kind(asked: Asked, known: &[RequestKind]) -> Result<()> {
+fn unknown_kind(held: Held, known: &[RequestKind]) -> Result<()> {
     let list: Vec<u8> = known.iter().flat_map(|kind| *kind.as_bytes()).collect();
-    asked.answer(Status::UnknownKind, 0, Body::from(&list))
+    held.answer(Status::UnknownKind, 0, Body::from(&list))
 }

@@ -2,8 +2,10 @@
 
 mod alarm;
 mod board;
+mod delivery;
 mod departures;
 mod door;
+mod draining;
 mod event;
 mod incoming;
 mod options;
@@ -25,7 +27,8 @@ pub use event::{End, Event, Notification, Peer, SessionId};
 pub use incoming::{Incoming, Question, Token};
 pub use options::ServerOptions;
 
-use self::board::{Board, State};
+use self::board::Board;
+use self::delivery::Held;
 use self::pause::Pause;
 use self::pulse::Pulse;
 use self::seat::Seat;
@@ -158,11 +161,19 @@ impl Server {
     ///
     /// Of the operating system, for what is the server's own. What a client does wrong ends that client's session
     /// and is an event.
+    #[inline]
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
-        let timeout = &mut Timeout::new(timeout);
+        match self.first_look() {
+            Some(held) => Ok(Some(Event::of(held))),
+            None => self.next_within(&mut Timeout::new(timeout)),
+        }
+    }
+
+    /// Waits for an event.
+    fn next_within(&mut self, timeout: &mut Timeout) -> Result<Option<Event>> {
         let mut patience = Patience::new(self.wait);
         loop {
-            if let Some(event) = self.try_next()? {
+            if let Some(event) = self.look()? {
                 return Ok(Some(event));
             }
             // With no ring to watch there is nothing to spin for.
@@ -178,7 +189,7 @@ impl Server {
                         self.beat_idle();
                         self.collect(timeout.deadline())?;
                         if timeout.deadline().has_passed() {
-                            return self.try_next();
+                            return self.look();
                         }
                     }
                     patience.reset();
@@ -192,36 +203,63 @@ impl Server {
     /// # Errors
     ///
     /// As for [`next_timeout`](Server::next_timeout).
+    #[inline]
     pub fn try_next(&mut self) -> Result<Option<Event>> {
-        self.check_fork()?;
-        let event = self.look()?;
-        if event.is_some() {
-            self.beat();
+        match self.first_look() {
+            Some(held) => Ok(Some(Event::of(held))),
+            None => self.look(),
         }
-        Ok(event)
     }
 
+    /// A look at the session whose turn it is, where nothing else is due: the shortest way of a request.
+    #[inline]
+    fn first_look(&mut self) -> Option<Held> {
+        if !self.stamp.is_current() || !self.ready.is_empty() || self.looks >= LOOKS_A_COLLECT {
+            return None;
+        }
+        let held = self.serve_first()?;
+        self.looks += 1;
+        self.delivered(&held);
+        Some(held)
+    }
+
+    /// One look at all that can be the source of an event.
     fn look(&mut self) -> Result<Option<Event>> {
+        self.check_fork()?;
         // First of all: a session's connect is told before its requests, and what waits here stays bounded.
         if let Some(event) = self.ready.pop_front() {
+            self.beat();
             return Ok(Some(event));
         }
         self.looks += 1;
         if self.looks > LOOKS_A_COLLECT || !self.is_watching() {
             self.collect(Deadline::passed())?;
         }
-        if let Some(event) = self.ready.pop_front() {
-            return Ok(Some(event));
-        }
-        for _ in 0..self.hot.len() + self.rang.len() {
-            if let Some(event) = self.serve_first() {
-                return Ok(Some(event));
+        if self.ready.is_empty() {
+            for _ in 0..self.hot.len() + self.rang.len() {
+                if let Some(held) = self.serve_first() {
+                    self.delivered(&held);
+                    return Ok(Some(Event::of(held)));
+                }
             }
         }
-        if let Some(event) = self.ready.pop_front() {
-            return Ok(Some(event));
+        let event = match self.ready.pop_front() {
+            Some(event) => Some(event),
+            None => self.drained(),
+        };
+        if event.is_some() {
+            self.beat();
         }
-        Ok(self.drained())
+        Ok(event)
+    }
+
+    /// A message is on its way to the program.
+    #[inline]
+    fn delivered(&mut self, held: &Held) {
+        if held.delivery.attempts > 1 {
+            self.board.count(|page| &page.redelivered);
+        }
+        self.beat();
     }
 
     /// Prepares to sleep outside: returns `false` if there is something to do already. After `true`, the server's
@@ -244,46 +282,6 @@ impl Server {
             self.beat_idle();
         }
         Ok(may_sleep)
-    }
-
-    /// Begins to end in good order: connects are refused, what has been asked by now goes on being served, what is
-    /// asked later is left alone, and [`Event::Drained`] comes when all is answered or the time is up. Then drop the
-    /// server, which tells every client that it is closed.
-    ///
-    /// In a forked child this does nothing.
-    pub fn drain(&mut self, timeout: Duration) {
-        if !self.stamp.is_current() {
-            return;
-        }
-        self.draining = Some(Deadline::after(timeout));
-        self.board.set_state(State::Draining);
-        self.beat_stopping();
-        for seated in self.seats.iter().flatten() {
-            seated.seat.drain(Arc::clone(&self.door));
-        }
-        // Each is looked at once more: one that is quiet already rings no more.
-        self.door.ring_self();
-    }
-
-    /// The end of draining, told once.
-    fn drained(&mut self) -> Option<Event> {
-        let is_drained = self.is_drained();
-        self.told_drained |= is_drained;
-        is_drained.then_some(Event::Drained)
-    }
-
-    /// Whether the end of draining is to be told.
-    fn is_drained(&self) -> bool {
-        let is_quiet = || {
-            self.seats
-                .iter()
-                .flatten()
-                .all(|seated| seated.seat.is_quiet())
-        };
-        !self.told_drained
-            && self
-                .draining
-                .is_some_and(|deadline| deadline.has_passed() || is_quiet())
     }
 
     /// An error in a forked child, which shares nothing of this but the memory.

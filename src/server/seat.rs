@@ -7,24 +7,25 @@ mod answers;
 mod core;
 mod ending;
 mod large;
+mod reading;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_utils::CachePadded;
 
-use self::core::{Core, Message, Next};
+use self::core::Core;
 use self::large::Large;
-use super::event::{Notification, Peer};
-use super::incoming::{Asked, Incoming, Question};
+use super::delivery::Held;
+use super::event::{Event, Peer, SessionId};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
-use crate::request::{RequestForm, Status};
+use crate::request::Status;
 use crate::session::handover::Pool;
 use crate::session::{Body, BodyKind, Broken, layout};
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::Epoll;
 
-pub(super) use self::core::{Home, Opening};
+pub(super) use self::core::{Home, Next, Opening};
 
 /// The server's end of a session, shared with the requests that are being handled.
 #[derive(Debug)]
@@ -37,20 +38,6 @@ pub(super) struct Seat {
     large: Large,
     /// Of the process that serves: a forked child must not touch the rings, nor the lock.
     stamp: Stamp,
-}
-
-/// What a look at the request ring gave.
-#[derive(Debug)]
-pub(super) enum Took {
-    /// No record.
-    Nothing,
-    /// Answers wait for room; nothing is taken until the client has made some.
-    Blocked,
-    /// A record that needs no handler: cancelled, expired, or answered by a predecessor.
-    Skipped,
-    Request(Incoming),
-    Notify(Notification),
-    Question(Question),
 }
 
 impl Seat {
@@ -70,8 +57,12 @@ impl Seat {
         })
     }
 
+    pub(super) fn session(&self) -> SessionId {
+        self.peer.session()
+    }
+
     pub(super) fn peer(&self) -> Peer {
-        self.peer
+        self.peer.clone()
     }
 
     /// A thread that panics between two steps of an answer leaves what a crash would leave, and every step is
@@ -83,39 +74,8 @@ impl Seat {
 
     /// Takes the next request, if there is one.
     #[inline]
-    pub(super) fn take(self: &Arc<Seat>) -> Result<Took, Broken> {
-        let (ticket, message) = match self.core().next()? {
-            Next::Nothing => return Ok(Took::Nothing),
-            Next::Blocked => return Ok(Took::Blocked),
-            Next::Skipped => return Ok(Took::Skipped),
-            Next::Message(ticket, message) => (ticket, message),
-        };
-        let Message {
-            header,
-            payload,
-            deadline,
-            attempts,
-        } = message;
-        let Some(ticket) = ticket else {
-            return Ok(Took::Notify(Notification {
-                peer: self.peer,
-                kind: header.kind,
-                payload,
-            }));
-        };
-        let asked = Asked {
-            seat: Arc::clone(self),
-            ticket,
-            id: header.id,
-            kind: header.kind,
-            deadline,
-            attempts,
-            answered: false,
-        };
-        Ok(match header.form {
-            RequestForm::Ask => Took::Question(Question { asked }),
-            _ => Took::Request(Incoming { asked, payload }),
-        })
+    pub(super) fn take(&self) -> Next {
+        self.core().next()
     }
 
     /// Answers the request of this ticket. Where the answer itself cannot be sent, says so to the client too.
@@ -155,7 +115,7 @@ impl Seat {
             let what = broken.to_string();
             core.fail(broken);
             Error::Corrupt {
-                at: format!("session {} of {}", self.peer.session, self.service),
+                at: format!("session {} of {}", self.peer.session(), self.service),
                 what,
             }
         })
@@ -217,14 +177,13 @@ impl Seat {
     }
 
     /// What a client that is gone told before its end. Nothing is served after this.
-    pub(super) fn last_words(&self) -> Vec<Notification> {
+    pub(super) fn last_words(self: &Arc<Seat>) -> Vec<Event> {
         let words = self.core().last_words();
         words
             .into_iter()
-            .map(|message| Notification {
-                peer: self.peer,
-                kind: message.header.kind,
-                payload: message.payload,
+            .map(|delivery| {
+                let seat = Arc::clone(self);
+                Event::of(Held { seat, delivery })
             })
             .collect()
     }

@@ -118,7 +118,7 @@ impl Server {
     /// Reports what was refused.
     pub(super) fn report(&mut self, error: Error) {
         self.board.count(|page| &page.corrupt);
-        self.ready.push_back(Event::Refused(error));
+        self.ready.push_back(Event::Refused(Box::new(error)));
     }
 
     pub(super) fn try_seat(&mut self, slot: u32, directory: &Directory) -> Result<Seated, Unfit> {
@@ -142,11 +142,8 @@ impl Server {
         let bell = BellWriter::open(directory, DOWN)
             .map_err(no_bell)?
             .ok_or(Unfit::Abandoned)?;
-        let peer = Peer {
-            session: SessionId(generation),
-            uid: file::effective_uid(),
-            identity: session::owner(directory).map_err(no_lock)?,
-        };
+        let owner = session::owner(directory).map_err(no_lock)?;
+        let peer = Peer::new(SessionId(generation), file::effective_uid(), owner);
         self.place.keep_lock_above(&up).map_err(Unfit::Failed)?;
         self.place.keep_lock_above(&bell).map_err(Unfit::Failed)?;
         self.version = self.version.wrapping_add(1) & VERSIONS;

@@ -8,10 +8,12 @@
 //! One that rings has its turn as soon as the current one is over, so that whoever asks seldom waits for no more than
 //! one turn of those that ask without end, and of others that rang before.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::event::{End, Event};
-use super::seat::Took;
+use super::delivery::Held;
+use super::event::End;
+use super::seat::Next;
 use super::{LOOKS_A_COLLECT, Seated, Server};
 use crate::error::{Error, Result};
 use crate::session::layout::Status;
@@ -69,7 +71,7 @@ pub(super) const VERSIONS: u32 = (1 << 30) - 1;
 impl Server {
     /// One look at the session whose turn it is.
     #[inline]
-    pub(super) fn serve_first(&mut self) -> Option<Event> {
+    pub(super) fn serve_first(&mut self) -> Option<Held> {
         if self.turn == 0
             && let Some(slot) = self.rang.pop_front()
         {
@@ -83,43 +85,51 @@ impl Server {
         };
         // Loaded before the look, so that what comes during it is seen by the next one.
         let tail = seated.requests.control().tail.load(Ordering::Relaxed);
-        let taken = match seated.quiet_at {
-            Some(quiet_at) if quiet_at == tail => {
-                // So that a request is fetched together with the tail that tells of it, and not after it.
-                seated.requests.records().prefetch(tail);
-                Ok(Took::Nothing)
+        if seated.quiet_at == Some(tail) {
+            // So that a request is fetched together with the tail that tells of it, and not after it.
+            seated.requests.records().prefetch(tail);
+            self.rest(slot, tail);
+            return None;
+        }
+        match seated.seat.take() {
+            Next::Taken(delivery) => {
+                seated.busy_at = served;
+                let seat = Arc::clone(&seated.seat);
+                self.count_turn();
+                Some(Held { seat, delivery })
             }
-            _ => seated.seat.take(),
-        };
-        match taken {
-            Ok(Took::Nothing) => {
-                seated.quiet_at = Some(tail);
-                let is_patient = served.wrapping_sub(seated.busy_at) < PATIENCE;
-                self.pass(slot, is_patient);
-                return None;
-            }
+            other => self.had_none(slot, tail, other),
+        }
+    }
+
+    /// What comes of a look that gave nothing to handle.
+    fn had_none(&mut self, slot: u32, tail: u64, next: Next) -> Option<Held> {
+        match next {
+            Next::Nothing => self.rest(slot, tail),
             // The client rings when it has made room.
-            Ok(Took::Blocked) => {
-                self.pass(slot, false);
-                return None;
-            }
-            _ => seated.busy_at = served,
-        }
-        match taken {
-            Ok(Took::Request(request)) => {
-                if request.is_redelivered() {
-                    self.board.count(|page| &page.redelivered);
+            Next::Blocked => self.pass(slot, false),
+            Next::Broken(broken) => self.end_broken(slot, &broken),
+            Next::Skipped | Next::Taken(_) => {
+                let served = self.served;
+                if let Some(seated) = self.seated(slot) {
+                    seated.busy_at = served;
                 }
-                self.count_turn(Some(Event::Request(request)))
-            }
-            Ok(Took::Notify(notification)) => self.count_turn(Some(Event::Notify(notification))),
-            Ok(Took::Question(question)) => self.count_turn(Some(Event::Question(question))),
-            Ok(_) => self.count_turn(None),
-            Err(broken) => {
-                self.end_broken(slot, &broken);
-                None
+                self.count_turn();
             }
         }
+        None
+    }
+
+    /// Notes that there was nothing to do up to `tail`.
+    #[inline]
+    fn rest(&mut self, slot: u32, tail: u64) {
+        let served = self.served;
+        let Some(seated) = self.seated(slot) else {
+            return;
+        };
+        seated.quiet_at = Some(tail);
+        let is_patient = served.wrapping_sub(seated.busy_at) < PATIENCE;
+        self.pass(slot, is_patient);
     }
 
     /// Ends the turn of the first session, which has nothing to do: it stays hot, or goes cold.
@@ -136,7 +146,7 @@ impl Server {
 
     /// Counts a request of the session whose turn it is, and ends its turn after the last one.
     #[inline]
-    fn count_turn(&mut self, event: Option<Event>) -> Option<Event> {
+    fn count_turn(&mut self) {
         self.turn += 1;
         self.served = self.served.wrapping_add(1);
         if self.turn >= TURN {
@@ -145,7 +155,6 @@ impl Server {
             // Before anybody has another turn, those that rang meanwhile have theirs.
             self.looks = LOOKS_A_COLLECT;
         }
-        event
     }
 
     /// Waits until the deadline for bells, and heats the sessions that rang.

@@ -10,26 +10,46 @@ const LEAST: usize = 256;
 
 thread_local! {
     /// At most one, and all of it initialised.
-    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SPARE: Cell<Box<[u8]>> = Cell::new(Box::default());
 }
 
-/// Some bytes of a vector that may be longer.
+/// The first bytes of a block that may be longer.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     len: usize,
 }
 
 impl Buffer {
     /// A buffer of `len` bytes, whatever they are.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn of(len: usize) -> Buffer {
-        // Not there while the thread ends.
-        let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
-        if bytes.len() < len {
-            bytes = vec![0; len.max(LEAST)];
+        let mut buffer = Buffer::default();
+        buffer.resize(len);
+        buffer
+    }
+
+    /// Makes it `len` bytes long, whatever they are.
+    #[inline]
+    pub(crate) fn resize(&mut self, len: usize) {
+        if self.bytes.len() < len {
+            self.grow(len);
         }
-        Buffer { bytes, len }
+        self.len = len;
+    }
+
+    fn grow(&mut self, len: usize) {
+        // Not there while the thread ends.
+        self.bytes = SPARE.try_with(Cell::take).unwrap_or_default();
+        if self.bytes.len() < len {
+            self.bytes = vec![0; len.max(LEAST)].into_boxed_slice();
+        }
+    }
+
+    /// Whether it is worth keeping.
+    #[inline]
+    pub(crate) fn is_small(&self) -> bool {
+        self.bytes.len() <= KEPT
     }
 
     #[inline]
@@ -42,11 +62,10 @@ impl Buffer {
         self.bytes.get_mut(..self.len).unwrap_or_default()
     }
 
-    /// The bytes from `from` on, as a vector of just these.
-    pub(crate) fn into_vec(mut self, from: usize) -> Vec<u8> {
-        let mut bytes = mem::take(&mut self.bytes);
+    /// The bytes as a vector.
+    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+        let mut bytes = mem::take(&mut self.bytes).into_vec();
         bytes.truncate(self.len);
-        bytes.drain(..from.min(self.len));
         bytes
     }
 }
@@ -75,8 +94,8 @@ mod tests {
         let second = Buffer::of(10);
         assert_eq!(second.as_slice().as_ptr(), at);
         assert_eq!(second.as_slice().len(), 10);
-        assert_eq!(second.into_vec(4), [7; 6]);
+        assert_eq!(second.into_vec(), [7; 10]);
         assert_eq!(Buffer::of(KEPT + 1).as_slice().len(), KEPT + 1);
-        assert_eq!(Buffer::of(0).into_vec(9), []);
+        assert_eq!(Buffer::of(0).into_vec(), []);
     }
 }

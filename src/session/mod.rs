@@ -1,5 +1,6 @@
 //! What both ends of a session share: where things stand in its segment, its large payloads, how it waits.
 
+mod block;
 mod broken;
 mod buffer;
 pub(crate) mod handover;
@@ -9,6 +10,7 @@ mod payload;
 mod pollable;
 pub(crate) mod wait;
 
+pub(crate) use block::{Block, Reusable};
 pub(crate) use broken::Broken;
 pub(crate) use buffer::Buffer;
 pub use lease::Lease;

@@ -58,12 +58,8 @@ impl From<Lease> for Body<'_> {
 pub struct Payload(Kind);
 
 enum Kind {
-    /// The bytes from `from` on: before them stands the header with which they were copied out in one go.
-    Inline {
-        buffer: Buffer,
-        from: usize,
-    },
-    Segment(Received),
+    Inline(Buffer),
+    Segment(Box<Received>),
 }
 
 /// A part of the sender's segment, given back when dropped.
@@ -85,34 +81,50 @@ impl Drop for Received {
 }
 
 impl Payload {
-    /// The bytes of a message behind its header of `from` bytes.
     #[inline]
-    pub(crate) fn inline(buffer: Buffer, from: usize) -> Payload {
-        Payload(Kind::Inline { buffer, from })
+    pub(crate) fn inline(buffer: Buffer) -> Payload {
+        Payload(Kind::Inline(buffer))
     }
 
+    /// Makes it a short one of `len` bytes, whatever they are, in the memory that it has, and gives them.
     #[inline]
-    pub(crate) fn empty() -> Payload {
-        Payload::inline(Buffer::default(), 0)
+    pub(crate) fn refill(&mut self, len: usize) -> &mut [u8] {
+        if let Kind::Segment(_) = &self.0 {
+            *self = Payload::default();
+        }
+        match &mut self.0 {
+            Kind::Inline(buffer) => {
+                buffer.resize(len);
+                buffer.as_mut_slice()
+            }
+            Kind::Segment(_) => &mut [],
+        }
+    }
+
+    /// Lets go of a segment and of a large buffer.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        match &mut self.0 {
+            Kind::Inline(buffer) if buffer.is_small() => {}
+            _ => *self = Payload::default(),
+        }
     }
 
     /// A part of a segment that was checked to hold it. `frees`: whether dropping it gives the segment back, as
     /// for a reply.
     pub(crate) fn segment(segment: Arc<Segment>, offset: u64, len: u64, frees: bool) -> Payload {
-        Payload(Kind::Segment(Received {
+        Payload(Kind::Segment(Box::new(Received {
             segment,
             offset,
             len,
             frees: frees.then(fork::stamp),
-        }))
+        })))
     }
 
     /// The length in bytes.
     pub fn len(&self) -> u64 {
         match &self.0 {
-            Kind::Inline { buffer, from } => {
-                buffer.as_slice().get(*from..).unwrap_or_default().len() as u64
-            }
+            Kind::Inline(buffer) => buffer.as_slice().len() as u64,
             Kind::Segment(received) => received.len,
         }
     }
@@ -125,9 +137,7 @@ impl Payload {
     /// The bytes of a short payload; `None` for one that lies in shared memory.
     pub fn as_slice(&self) -> Option<&[u8]> {
         match &self.0 {
-            Kind::Inline { buffer, from } => {
-                Some(buffer.as_slice().get(*from..).unwrap_or_default())
-            }
+            Kind::Inline(buffer) => Some(buffer.as_slice()),
             Kind::Segment(_) => None,
         }
     }
@@ -148,9 +158,10 @@ impl Payload {
             });
         }
         match &self.0 {
-            Kind::Inline { buffer, from } => {
-                let from = from + usize::try_from(offset).unwrap_or(0);
-                let rest = buffer.as_slice().get(from..);
+            Kind::Inline(buffer) => {
+                let rest = buffer
+                    .as_slice()
+                    .get(usize::try_from(offset).unwrap_or(0)..);
                 if let Some(bytes) = rest.and_then(|rest| rest.get(..into.len())) {
                     copy::bytes(into, bytes);
                 }
@@ -164,7 +175,7 @@ impl Payload {
     /// [`len`](Payload::len) where that matters.
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
-            Kind::Inline { buffer, from } => buffer.into_vec(from),
+            Kind::Inline(buffer) => buffer.into_vec(),
             Kind::Segment(ref received) => {
                 let mut bytes = vec![0; usize::try_from(received.len).unwrap_or(0)];
                 // It cannot fail: the segment was checked to hold these bytes.
@@ -183,10 +194,16 @@ impl Payload {
     }
 }
 
+impl Default for Payload {
+    fn default() -> Payload {
+        Payload::inline(Buffer::default())
+    }
+}
+
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match &self.0 {
-            Kind::Inline { .. } => "inline",
+            Kind::Inline(_) => "inline",
             Kind::Segment(_) => "segment",
         };
         f.debug_struct("Payload")
@@ -225,15 +242,15 @@ mod tests {
 
     #[test]
     fn an_inline_payload_is_read_whole_in_parts_and_never_beyond() {
-        let mut buffer = Buffer::of(104);
+        let mut buffer = Buffer::of(100);
         for (byte, n) in buffer.as_mut_slice().iter_mut().zip(0..) {
             *byte = n;
         }
-        let payload = Payload::inline(buffer, 4);
+        let payload = Payload::inline(buffer);
         assert_eq!(payload.len(), 100);
         let mut part = [0; 10];
         payload.read_at(90, &mut part).unwrap();
-        assert_eq!(part, [94, 95, 96, 97, 98, 99, 100, 101, 102, 103]);
+        assert_eq!(part, [90, 91, 92, 93, 94, 95, 96, 97, 98, 99]);
         assert!(matches!(
             payload.read_at(91, &mut part),
             Err(Error::OutOfBounds {

@@ -1,93 +1,131 @@
-//! What a client sends, made ready for the ring.
+//! What a client sends, made to fit the ring.
 
 use std::sync::Arc;
 
 use super::Link;
 use crate::error::{Error, Result};
 use crate::request::{HandOver, RequestForm, RequestHeader, RequestKind};
+use crate::ring::cursor::Refused;
+use crate::ring::raw;
+use crate::ring::record::Header;
 use crate::session::handover::Segment;
-use crate::session::layout::Geometry;
+use crate::session::layout::{Geometry, REQUEST_RECORD};
 use crate::session::{Body, BodyKind, Lease};
 
-/// A message to be sent, ready for the ring.
-#[derive(Debug)]
-pub(in crate::client) struct Message<'a> {
-    pub(super) kind: RequestKind,
-    pub(super) form: RequestForm,
-    body: BodyKind<'a>,
-    descriptor: [u8; HandOver::LENGTH],
+/// What a record carries.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::client) enum Content<'a> {
+    /// A question where requests of the kind go.
+    Question,
+    /// Bytes that fit into the ring.
+    Bytes(&'a [u8]),
+    /// The name of a segment of the session.
+    Segment(&'a Lease),
 }
 
-impl<'a> Message<'a> {
-    /// A question where requests of this kind go.
-    pub(in crate::client) fn question(kind: RequestKind) -> Message<'static> {
-        Message::inline(kind, RequestForm::Ask, &[])
-    }
-
+impl<'a> Content<'a> {
+    /// Of a body that [`Link::fit`] has passed.
     #[inline]
-    fn inline(kind: RequestKind, form: RequestForm, bytes: &'a [u8]) -> Message<'a> {
-        Message {
-            kind,
-            form,
-            body: BodyKind::Bytes(bytes),
-            descriptor: [0; HandOver::LENGTH],
+    pub(in crate::client) fn of(body: &'a Body<'_>) -> Content<'a> {
+        match &body.0 {
+            BodyKind::Bytes(bytes) => Content::Bytes(bytes),
+            BodyKind::Lease(lease) => Content::Segment(lease),
         }
     }
+}
 
-    fn hand_over(kind: RequestKind, lease: Lease) -> Message<'a> {
-        let hand_over = HandOver {
-            number: lease.segment.number(),
-            length: lease.len(),
+impl Lease {
+    /// How a request names it.
+    pub(super) fn hand_over(&self) -> HandOver {
+        HandOver {
+            number: self.segment.number(),
+            length: self.len(),
             offset: 0,
-        };
-        Message {
-            kind,
-            form: RequestForm::HandOver,
-            body: BodyKind::Lease(lease),
-            descriptor: hand_over.encode(),
         }
     }
+}
 
-    #[inline]
-    pub(super) fn payload(&self) -> &[u8] {
-        match &self.body {
-            BodyKind::Bytes(bytes) => bytes,
-            BodyKind::Lease(_) => &self.descriptor,
-        }
-    }
-
-    #[inline]
-    pub(super) fn segment(&self) -> Option<Arc<Segment>> {
-        match &self.body {
-            BodyKind::Bytes(_) => None,
-            BodyKind::Lease(lease) => Some(Arc::clone(&lease.segment)),
-        }
-    }
-
-    /// What it was made of, to be sent elsewhere.
-    pub(in crate::client) fn into_body(self) -> Body<'a> {
-        Body(self.body)
-    }
+/// The form of bytes that fit into the ring.
+#[inline]
+pub(super) fn inline(bytes: &[u8]) -> RequestForm {
+    RequestForm::Inline(u32::try_from(bytes.len()).unwrap_or(u32::MAX))
 }
 
 impl Link {
+    /// Publishes a message; `false` if the ring is full. An id of 0 wants no answer.
+    #[inline]
+    pub(in crate::client) fn send(
+        &mut self,
+        id: u64,
+        kind: RequestKind,
+        deadline: u64,
+        content: Content<'_>,
+    ) -> Result<bool> {
+        let mut header = RequestHeader {
+            id,
+            kind,
+            deadline,
+            form: RequestForm::Ask,
+        };
+        match content {
+            Content::Bytes(bytes) => {
+                header.form = inline(bytes);
+                self.publish(&header, bytes, None)
+            }
+            Content::Question => self.publish(&header, &[], None),
+            Content::Segment(lease) => {
+                header.form = RequestForm::HandOver;
+                let place = lease.hand_over().encode();
+                self.publish(&header, &place, Some(Arc::clone(&lease.segment)))
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn publish(
+        &mut self,
+        header: &RequestHeader,
+        payload: &[u8],
+        segment: Option<Arc<Segment>>,
+    ) -> Result<bool> {
+        let record = Header {
+            length: 0,
+            kind: REQUEST_RECORD,
+            flags: 0,
+            generation: self.generation,
+        };
+        let at = match self.requests.push(record, header.words(), payload) {
+            Ok(at) => at,
+            Err(Refused::Full) => return Ok(false),
+            Err(Refused::Corrupt(corrupt)) => return Err(self.broken(corrupt.into())),
+        };
+        self.requests.publish();
+        if header.id != 0 {
+            self.pending.add(header.id, at, segment);
+        }
+        raw::fence();
+        if self.requests.must_ring() {
+            self.ring();
+        }
+        Ok(true)
+    }
+
     /// Memory for a large request.
     pub(in crate::client) fn lease(&mut self, len: u64) -> Result<Lease> {
         self.pool
             .lease(|| self.place.directory().try_clone(), len, self.generation)
     }
 
-    /// Makes a request ready; what is too large for the ring goes into a segment.
+    /// Whether the ring takes so many bytes.
     #[inline]
-    pub(in crate::client) fn prepare<'a>(
-        &mut self,
-        kind: RequestKind,
-        body: Body<'a>,
-    ) -> Result<Message<'a>> {
+    pub(in crate::client) fn takes(&self, body: &Body<'_>) -> bool {
+        matches!(&body.0, BodyKind::Bytes(bytes) if bytes.len() <= self.inline_limit())
+    }
+
+    /// Puts what the ring does not take into a segment of the session.
+    pub(in crate::client) fn fit<'a>(&mut self, body: Body<'a>) -> Result<Body<'a>> {
         let lease = match body.0 {
-            BodyKind::Bytes(bytes) if bytes.len() <= self.inline_limit() => {
-                return Ok(inline(kind, bytes));
-            }
+            BodyKind::Bytes(_) if self.takes(&body) => return Ok(body),
             BodyKind::Bytes(bytes) => {
                 let mut lease = self.lease(bytes.len() as u64)?;
                 lease.write_at(0, bytes)?;
@@ -95,31 +133,23 @@ impl Link {
             }
             BodyKind::Lease(lease) => lease.moved_to(self.generation, |len| self.lease(len))?,
         };
-        Ok(Message::hand_over(kind, lease))
+        Ok(Body::from(lease))
     }
 
-    /// Makes a one-way message ready, which must fit into the ring: nobody would say when its segment is free.
-    pub(in crate::client) fn prepare_one_way<'a>(
-        &self,
-        kind: RequestKind,
-        body: Body<'a>,
-    ) -> Result<Message<'a>> {
-        match body.0 {
-            BodyKind::Bytes(bytes) if bytes.len() <= self.inline_limit() => Ok(inline(kind, bytes)),
-            _ => Err(Error::TooLong {
-                what: "one-way message",
-                len: body.len(),
-                max: self.inline_limit() as u64,
-            }),
+    /// Refuses a one-way message that does not fit into the ring: nobody would say when its segment is free.
+    #[inline]
+    pub(in crate::client) fn check_one_way(&self, body: &Body<'_>) -> Result<()> {
+        if self.takes(body) {
+            return Ok(());
         }
+        Err(Error::TooLong {
+            what: "one-way message",
+            len: body.len(),
+            max: self.inline_limit() as u64,
+        })
     }
 
     fn inline_limit(&self) -> usize {
         Geometry::inline_limit(self.geometry.request_capacity) as usize - RequestHeader::LENGTH
     }
-}
-
-fn inline(kind: RequestKind, bytes: &[u8]) -> Message<'_> {
-    let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    Message::inline(kind, RequestForm::Inline(len), bytes)
 }

@@ -1,18 +1,18 @@
 //! What comes back: replies taken out of the ring, checked, and matched with what is waited for.
 
 use super::Link;
-use crate::client::reply::{Reply, RequestId};
+use crate::client::reply::Reply;
 use crate::error::Result;
-use crate::request::{HandOver, ReplyBody, ReplyHeader, ReplyView};
+use crate::request::{DecodeError, HandOver, ReplyBody, ReplyHeader, ReplyView};
 use crate::ring::raw::{self, Found};
-use crate::session::{Broken, Buffer, Payload};
+use crate::session::{Broken, Payload};
 
 /// How many replies that nobody wants are passed over in one look.
 const UNWANTED: usize = 256;
 
 impl Link {
     /// The next reply that somebody wants, if there is one.
-    #[inline]
+    #[inline(always)]
     pub(in crate::client) fn receive(&mut self) -> Result<Option<Reply>> {
         // Bounded, so that a flood of what nobody wants does not outlast a deadline.
         for _ in 0..UNWANTED {
@@ -22,9 +22,9 @@ impl Link {
                 Err(corrupt) => return Err(self.broken(corrupt.into())),
             };
             let reply = self.read(&found)?;
-            let wanted = match reply.status.is_final() {
-                true => self.pending.answer(reply.id.0),
-                false => self.pending.get(reply.id.0).map(|pending| pending.wanted),
+            let wanted = match reply.status().is_final() {
+                true => self.pending.answer(reply.id().0),
+                false => self.pending.get(reply.id().0).map(|pending| pending.wanted),
             };
             self.replies.advance(&found);
             // A server that waits for room needs no more than a quarter of the ring.
@@ -40,44 +40,41 @@ impl Link {
     }
 
     /// Copies a reply out and checks the copy.
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, found: &Found) -> Result<Reply> {
-        let mut buffer = Buffer::of(found.len());
-        self.replies.read(found, buffer.as_mut_slice());
-        let view =
-            ReplyView::decode(buffer.as_slice()).map_err(|error| self.broken(error.into()))?;
-        let ReplyHeader {
-            id,
-            status,
-            code,
-            epoch,
-            ..
-        } = view.header();
-        let payload = match view.body() {
-            ReplyBody::HandOver(HandOver {
-                number,
-                length,
-                offset,
-            }) => {
-                let end = offset.saturating_add(length);
-                match self
-                    .mapped
-                    .open(|| self.place.directory().try_clone(), number, end)
-                {
-                    Ok(segment) => Payload::segment(segment, offset, length, true),
-                    Err(problem) if problem.is_shortage() => return Err(problem),
-                    Err(problem) => return Err(self.broken(Broken::HandOver(problem))),
-                }
-            }
-            ReplyBody::Inline(_) => Payload::inline(buffer, ReplyHeader::LENGTH),
-        };
-        Ok(Reply {
-            id: RequestId(id),
-            status,
-            code,
-            epoch,
-            payload,
+        self.copy(found).map_err(|broken| match broken {
+            Broken::HandOver(problem) if problem.is_shortage() => problem,
+            broken => self.broken(broken),
         })
+    }
+
+    #[inline(always)]
+    fn copy(&mut self, found: &Found) -> Result<Reply, Broken> {
+        const WORDS: usize = ReplyHeader::WORDS;
+        let lead = self.replies.lead::<WORDS>(found);
+        let words = lead.ok_or(DecodeError::Truncated {
+            needed: ReplyHeader::LENGTH,
+            found: found.len(),
+        })?;
+        let header = ReplyHeader::of(words)?;
+        let mut reply = Reply::of(header);
+        let payload = reply
+            .payload_mut()
+            .refill(found.len() - ReplyHeader::LENGTH);
+        self.replies.read_behind::<WORDS>(found, payload);
+        if let ReplyBody::HandOver(place) = ReplyView::of(header, payload)?.body() {
+            *reply.payload_mut() = self.map(place)?;
+        }
+        Ok(reply)
+    }
+
+    #[cold]
+    fn map(&mut self, place: HandOver) -> Result<Payload, Broken> {
+        let end = place.offset.saturating_add(place.length);
+        let directory = || self.place.directory().try_clone();
+        let segment = self.mapped.open(directory, place.number, end);
+        let segment = segment.map_err(Broken::HandOver)?;
+        Ok(Payload::segment(segment, place.offset, place.length, true))
     }
 
     /// Lets the server write over the replies that were read, and rings it if it waits for that.

@@ -3,11 +3,8 @@
 use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::{ProducerCursor, Refused, Word};
 use crate::ring::memory::RingMemory;
-use crate::ring::record::{Cancel, Header, OF_SESSION, WITH_STATE, cancel, header_len, record_len};
+use crate::ring::record::{Cancel, Header, WITH_STATE, cancel, header_len, record_len};
 use crate::ring::sleep::{Sleeper, Waker};
-
-/// Bytes of the longest record that is written in one go.
-const SHORT: usize = 128;
 
 /// The end that puts records in.
 #[derive(Debug)]
@@ -46,57 +43,63 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         u32::try_from(self.memory.capacity() - header_len::<WORDS>()).unwrap_or(u32::MAX - 7)
     }
 
-    /// Writes a record with the payload `first` + `second` behind those that are there, and gives its index. The
-    /// consumer sees it after the next [`publish`](Self::publish). The length is taken from the two parts.
+    /// Writes a record behind those that are there, whose payload is some words, little endian, and then
+    /// `bytes`; gives its index. The consumer sees it after the next [`publish`](Self::publish). The length is taken
+    /// from the payload.
     ///
     /// # Errors
     ///
     /// [`Refused::Full`] if there is no room, which is for ever if the payload is longer than
     /// [`longest`](Self::longest).
     #[inline(always)]
-    pub(crate) fn push(
+    pub(crate) fn push<const LEAD: usize>(
+        &mut self,
+        header: Header,
+        lead: [u64; LEAD],
+        bytes: &[u8],
+    ) -> Result<u64, Refused> {
+        let (at, mut to) = self.begin(header, LEAD * 8 + bytes.len())?;
+        let records = self.memory.records();
+        for word in lead {
+            records.word(to).store_relaxed(word.to_le());
+            to = to.wrapping_add(8);
+        }
+        records.write(to, bytes);
+        Ok(at)
+    }
+
+    /// As [`push`](Self::push), with a payload of two parts.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    #[inline]
+    pub(crate) fn push_parts(
         &mut self,
         header: Header,
         first: &[u8],
         second: &[u8],
     ) -> Result<u64, Refused> {
-        let Ok(length) = u32::try_from(first.len() + second.len()) else {
+        let (at, to) = self.begin(header, first.len() + second.len())?;
+        self.write_parts(to, first, second);
+        Ok(at)
+    }
+
+    /// Takes room for a record and writes its header: gives its index, and that of its payload.
+    #[inline(always)]
+    fn begin(&mut self, header: Header, len: usize) -> Result<(u64, u64), Refused> {
+        let Ok(length) = u32::try_from(len) else {
             return Err(Refused::Full);
         };
         let at = self
             .cursor
             .reserve(record_len::<WORDS>(length), &self.memory.control().head)?;
-        let words = Header { length, ..header }.pack();
-        if WORDS >= OF_SESSION && record_len::<WORDS>(length) <= SHORT as u64 {
-            self.write_short(at, &words[..WORDS], first, second);
-            return Ok(at);
-        }
         let mut to = at;
-        for word in &words[..WORDS] {
+        for word in &(Header { length, ..header }.pack())[..WORDS] {
             self.memory.records().word(to).store_relaxed(*word);
             to = to.wrapping_add(8);
         }
-        if second.is_empty() {
-            self.memory.records().write(to, first);
-        } else {
-            self.write_parts(to, first, second);
-        }
-        Ok(at)
-    }
-
-    /// Writes a short record in one go, so that its cache lines are taken from the other side once.
-    #[inline(always)]
-    fn write_short(&self, at: u64, words: &[u64], first: &[u8], second: &[u8]) {
-        let mut record = [0; SHORT];
-        let (header, rest) = record.split_at_mut(words.len() * 8);
-        for (bytes, word) in header.as_chunks_mut().0.iter_mut().zip(words) {
-            *bytes = word.to_ne_bytes();
-        }
-        let (to_first, rest) = rest.split_at_mut(first.len());
-        to_first.copy_from_slice(first);
-        rest[..second.len()].copy_from_slice(second);
-        let len = words.len() * 8 + first.len() + second.len();
-        self.memory.records().write(at, &record[..len]);
+        Ok((at, to))
     }
 
     /// Writes two parts as one, of which the first need not end with a word.

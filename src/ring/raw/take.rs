@@ -89,11 +89,31 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     /// Copies the payload of a record out, as much of it as `into` has room for.
     #[inline]
     pub(crate) fn read(&self, found: &Found, into: &mut [u8]) {
-        let len = found.len().min(into.len());
-        self.memory.records().read(
-            found.at.wrapping_add(header_len::<WORDS>()),
-            &mut into[..len],
-        );
+        self.read_behind::<0>(found, into);
+    }
+
+    /// The first words of a record's payload; `None` if it is shorter.
+    #[inline(always)]
+    pub(crate) fn lead<const LEAD: usize>(&self, found: &Found) -> Option<[u64; LEAD]> {
+        let mut at = found.at.wrapping_add(header_len::<WORDS>());
+        (found.len() >= LEAD * 8).then(|| {
+            let mut lead = [0; LEAD];
+            for word in &mut lead {
+                *word = u64::from_le(self.memory.records().word(at).load_relaxed());
+                at = at.wrapping_add(8);
+            }
+            lead
+        })
+    }
+
+    /// Copies what follows the first words of a record's payload out, as much of it as `into` has room for.
+    #[inline]
+    pub(crate) fn read_behind<const LEAD: usize>(&self, found: &Found, into: &mut [u8]) {
+        let len = found.len().saturating_sub(LEAD * 8).min(into.len());
+        let skipped = header_len::<WORDS>() + LEAD as u64 * 8;
+        self.memory
+            .records()
+            .read(found.at.wrapping_add(skipped), &mut into[..len]);
     }
 
     /// Replaces what is in `into` by the payload of a record.

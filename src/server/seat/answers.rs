@@ -15,7 +15,7 @@ use crate::session::{BodyKind, Broken};
 /// A reply, ready to be published.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
-    header: [u8; ReplyHeader::LENGTH],
+    header: ReplyHeader,
     payload: Cow<'a, [u8]>,
 }
 
@@ -73,13 +73,7 @@ impl Core {
     }
 
     #[inline]
-    fn header(
-        &self,
-        id: u64,
-        status: Status,
-        code: u32,
-        form: ReplyForm,
-    ) -> [u8; ReplyHeader::LENGTH] {
+    fn header(&self, id: u64, status: Status, code: u32, form: ReplyForm) -> ReplyHeader {
         ReplyHeader {
             id,
             status,
@@ -87,7 +81,6 @@ impl Core {
             epoch: self.epoch,
             form,
         }
-        .encode()
     }
 
     /// Publishes a reply, or keeps it until there is room. An interim one is dropped then.
@@ -132,7 +125,7 @@ impl Core {
                 self.wake();
                 continue;
             }
-            let len = outgoing.header.len() + outgoing.payload.len();
+            let len = ReplyHeader::LENGTH + outgoing.payload.len();
             self.outbox.push_front((ticket, outgoing));
             if self.replies.sleep(u32::try_from(len).unwrap_or(u32::MAX))? {
                 return Ok(false);
@@ -156,7 +149,7 @@ impl Core {
         };
         match self
             .replies
-            .push(header, &outgoing.header, &outgoing.payload)
+            .push(header, outgoing.header.words(), &outgoing.payload)
         {
             Ok(_) => {
                 self.replies.publish();
@@ -170,15 +163,43 @@ impl Core {
     /// Marks a request as answered, and frees all that are answered and have none before them that is not.
     #[inline]
     pub(super) fn commit(&mut self, ticket: u64) {
-        record::answer(self.memory.requests.state(ticket));
-        if let Some(end) = self.taken.finish(ticket) {
+        if let Some(end) = self.finish(ticket) {
+            self.freeable = None;
             self.requests.release(end);
         }
+    }
+
+    /// As [`commit`](Self::commit) for a message that has no answer: the room is freed now and then.
+    #[inline]
+    pub(super) fn commit_one_way(&mut self, ticket: u64) {
+        if let Some(end) = self.finish(ticket) {
+            self.freeable = Some(end);
+        }
+        if self.requests.unreleased() >= self.geometry.request_capacity / 4 {
+            self.free();
+        }
+    }
+
+    /// Frees what may be freed and was not.
+    #[inline]
+    pub(super) fn free(&mut self) {
+        if let Some(end) = self.freeable.take() {
+            self.requests.release(end);
+            self.wake();
+        }
+    }
+
+    /// Marks a request as answered; gives up to where records may be freed, if that has moved.
+    #[inline]
+    fn finish(&mut self, ticket: u64) -> Option<u64> {
+        record::answer(self.memory.requests.state(ticket));
+        let end = self.taken.finish(ticket);
         if self.draining.is_some()
             && self.is_quiet()
             && let Some(draining) = &self.draining
         {
             draining.door.ring_self();
         }
+        end
     }
 }

@@ -10,15 +10,16 @@ use std::sync::atomic::Ordering;
 
 use super::answers::Outgoing;
 use crate::directory::Directory;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter};
-use crate::request::{HandOver, RequestBody, RequestHeader, RequestView, Status};
+use crate::request::Status;
 use crate::ring::ledger::Ledger;
-use crate::ring::raw::{self, Found, RawConsumer, RawProducer};
+use crate::ring::raw::{self, RawConsumer, RawProducer};
 use crate::ring::record::{self, Accept, Start};
+use crate::server::delivery::Delivery;
 use crate::session::handover::{Mapped, Side};
 use crate::session::layout::{Geometry, Memory, REQUEST_RECORD};
-use crate::session::{Broken, Buffer, Payload};
+use crate::session::{Block, Broken};
 use crate::sys::clock;
 
 /// What a seat is made of.
@@ -66,6 +67,9 @@ pub(super) struct Core {
     pub(super) up: Arc<BellReader>,
     /// Requests that were taken and not freed; where a record begins is the request's ticket.
     pub(super) taken: Ledger,
+    /// Up to where records may be freed that were not: the client learns of the room that one-way messages leave
+    /// when there are no more of them, or a quarter of the ring is theirs.
+    pub(super) freeable: Option<u64>,
     /// Answers that found no room. While there are any, nothing is taken.
     pub(super) outbox: VecDeque<(Option<u64>, Outgoing<'static>)>,
     /// Whether the server's thread has turned away because of the outbox.
@@ -88,22 +92,17 @@ pub(super) struct Draining {
 
 /// What stands next in the request ring.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(in crate::server) enum Next {
+    /// No record.
     Nothing,
+    /// Answers wait for room; nothing is taken until the client has made some.
     Blocked,
+    /// A record that needs no handler: cancelled, expired, or answered by a predecessor.
     Skipped,
-    /// With its ticket, if it wants an answer.
-    Message(Option<u64>, Message),
-}
-
-/// A message for a handler.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) header: RequestHeader,
-    pub(super) payload: Payload,
-    /// By our clock; 0 for none.
-    pub(super) deadline: u64,
-    pub(super) attempts: u32,
+    /// A message for a handler.
+    Taken(Block<Delivery>),
+    /// The client has broken the protocol.
+    Broken(Box<Broken>),
 }
 
 impl Core {
@@ -137,6 +136,7 @@ impl Core {
             bell: Some(bell),
             up,
             taken: Ledger::default(),
+            freeable: None,
             outbox: VecDeque::new(),
             stuck: false,
             mapped: Mapped::new(Side::Request),
@@ -148,21 +148,29 @@ impl Core {
 
     /// Takes the next record, if there is one that can be taken.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Next, Broken> {
+    pub(super) fn next(&mut self) -> Next {
+        self.find()
+            .unwrap_or_else(|broken| Next::Broken(Box::new(broken)))
+    }
+
+    #[inline(always)]
+    fn find(&mut self) -> Result<Next, Broken> {
         if self.ended {
             return self.broken.take().map_or(Ok(Next::Nothing), Err);
         }
         self.stuck = false;
         if !self.flush()? {
             self.stuck = true;
+            self.free();
             return Ok(Next::Blocked);
         }
-        let Some(found) = self.requests.peek()? else {
-            return Ok(Next::Nothing);
+        let found = match self.requests.peek()? {
+            Some(found) if !self.is_left_alone(&found) => found,
+            _ => {
+                self.free();
+                return Ok(Next::Nothing);
+            }
         };
-        if self.is_left_alone(&found) {
-            return Ok(Next::Nothing);
-        }
         let start = record::start(self.memory.requests.state(found.at))?;
         let end = self.requests.advance(&found);
         let ticket = found.at;
@@ -172,64 +180,38 @@ impl Core {
             self.wake();
             return Ok(Next::Skipped);
         };
-        let (header, payload) = self.read(&found)?;
-        let payload = match payload {
-            Ok(payload) => payload,
-            Err(problem) => {
-                let failure = self.failure(
-                    header.id,
-                    &format!("the payload could not be mapped: {problem}"),
-                );
-                self.send(Some(ticket), failure)?;
-                return Ok(Next::Skipped);
+        let (mut delivery, mapped) = self.read(&found, attempts)?;
+        let id = delivery.header.id;
+        if let Err(problem) = mapped {
+            return self.refuse(ticket, id, &problem);
+        }
+        if id == 0 {
+            self.commit_one_way(ticket);
+            return Ok(Next::Taken(delivery));
+        }
+        let deadline = delivery.header.deadline;
+        if self.same_clock && deadline != 0 {
+            delivery.deadline = deadline;
+            if clock::coarse_ns() >= deadline {
+                return self.expire(ticket, id);
             }
-        };
-        let deadline = if self.same_clock { header.deadline } else { 0 };
-        let message = Message {
-            header,
-            payload,
-            deadline,
-            attempts,
-        };
-        if header.id == 0 {
-            self.commit(ticket);
-            self.wake();
-            return Ok(Next::Message(None, message));
         }
-        if deadline != 0 && clock::coarse_ns() >= deadline {
-            let late = self.reply(header.id, Status::Expired, 0, Cow::Borrowed(&[]));
-            self.send(Some(ticket), late)?;
-            return Ok(Next::Skipped);
-        }
-        Ok(Next::Message(Some(ticket), message))
+        Ok(Next::Taken(delivery))
     }
 
-    /// Copies a message out and checks the copy. The inner error is ours, not the client's fault.
-    #[inline]
-    pub(super) fn read(
-        &mut self,
-        found: &Found,
-    ) -> Result<(RequestHeader, Result<Payload>), Broken> {
-        let mut buffer = Buffer::of(found.len());
-        self.requests.read(found, buffer.as_mut_slice());
-        let view = RequestView::decode(buffer.as_slice())?;
-        let header = view.header();
-        let payload = match view.body() {
-            RequestBody::HandOver(HandOver {
-                number,
-                length,
-                offset,
-            }) => {
-                let end = offset.saturating_add(length);
-                match self.mapped.open(|| self.home.open(), number, end) {
-                    Ok(segment) => Ok(Payload::segment(segment, offset, length, false)),
-                    Err(problem) if problem.is_shortage() => Err(problem),
-                    Err(problem) => return Err(Broken::HandOver(problem)),
-                }
-            }
-            _ => Ok(Payload::inline(buffer, RequestHeader::LENGTH)),
-        };
-        Ok((header, payload))
+    #[cold]
+    fn refuse(&mut self, ticket: u64, id: u64, problem: &Error) -> Result<Next, Broken> {
+        let reason = format!("the payload could not be mapped: {problem}");
+        let failure = self.failure(id, &reason);
+        self.send(Some(ticket), failure)?;
+        Ok(Next::Skipped)
+    }
+
+    #[cold]
+    fn expire(&mut self, ticket: u64, id: u64) -> Result<Next, Broken> {
+        let late = self.reply(id, Status::Expired, 0, Cow::Borrowed(&[]));
+        self.send(Some(ticket), late)?;
+        Ok(Next::Skipped)
     }
 
     /// Rings the client if it sleeps and waits for what has just been done.
@@ -257,6 +239,7 @@ impl Core {
 
     /// `false` if there is something to do, which may be to find out what is wrong.
     pub(super) fn watch_no_longer(&mut self) -> bool {
+        self.free();
         let blocked = matches!(self.flush(), Ok(false));
         let asleep = matches!(self.requests.sleep(), Ok(true));
         // What is left alone does not keep the server awake.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::core::{Core, Draining, Message};
+use super::core::{Core, Draining};
 use crate::fifo::BellReader;
 use crate::ring::raw::Found;
 use crate::ring::record::{self, Start};
-use crate::session::{Broken, layout};
+use crate::server::delivery::Delivery;
+use crate::session::{Block, Broken, layout};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Epoll, Interest};
 
@@ -19,7 +20,7 @@ impl Core {
     }
 
     /// What was told and not taken yet by a client that is gone.
-    pub(super) fn last_words(&mut self) -> Vec<Message> {
+    pub(super) fn last_words(&mut self) -> Vec<Block<Delivery>> {
         self.ended = true;
         self.outbox.clear();
         let mut words = Vec::new();
@@ -36,16 +37,11 @@ impl Core {
             let Ok(Start::Started { attempts }) = start else {
                 continue;
             };
-            let Ok((header, Ok(payload))) = self.read(&found) else {
+            let Ok((delivery, Ok(()))) = self.read(&found, attempts) else {
                 continue;
             };
-            if header.id == 0 {
-                words.push(Message {
-                    header,
-                    payload,
-                    deadline: 0,
-                    attempts,
-                });
+            if delivery.ticket.is_none() {
+                words.push(delivery);
             }
         }
         words

@@ -1,0 +1,101 @@
+//! A message that was taken out of a session's ring, on its way through a handler.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::thread::LocalKey;
+
+use super::seat::Seat;
+use crate::error::Result;
+use crate::request::{RequestForm, RequestHeader, RequestKind, Status};
+use crate::session::{Block, Body, Payload, Reusable};
+
+/// A message, checked.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// Where its record stands, while it wants an answer.
+    pub(super) ticket: Option<u64>,
+    pub(super) header: RequestHeader,
+    /// By our clock; 0 for none.
+    pub(super) deadline: u64,
+    pub(super) attempts: u32,
+    pub(super) payload: Payload,
+}
+
+impl Delivery {
+    /// Of a header whose payload is still to be read.
+    #[inline(always)]
+    pub(super) fn of(header: RequestHeader, ticket: u64, attempts: u32) -> Block<Delivery> {
+        let mut delivery = Block::<Delivery>::take();
+        delivery.ticket = (header.id != 0).then_some(ticket);
+        delivery.header = header;
+        delivery.deadline = 0;
+        delivery.attempts = attempts;
+        delivery
+    }
+}
+
+impl Reusable for Delivery {
+    fn spare() -> &'static LocalKey<Cell<Option<Box<Delivery>>>> {
+        thread_local! {
+            static SPARE: Cell<Option<Box<Delivery>>> = const { Cell::new(None) };
+        }
+        &SPARE
+    }
+
+    fn empty() -> Delivery {
+        Delivery {
+            ticket: None,
+            header: RequestHeader {
+                id: 0,
+                kind: RequestKind::new("-"),
+                deadline: 0,
+                form: RequestForm::Ask,
+            },
+            deadline: 0,
+            attempts: 0,
+            payload: Payload::default(),
+        }
+    }
+
+    #[inline(always)]
+    fn clear(&mut self) {
+        self.payload.clear();
+    }
+}
+
+/// A delivery in somebody's hands, and whose it is. One that wants an answer and is dropped without is answered
+/// with [`Status::Failed`].
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) seat: Arc<Seat>,
+    pub(super) delivery: Block<Delivery>,
+}
+
+impl Held {
+    #[inline]
+    pub(super) fn answer(mut self, status: Status, code: u32, body: Body<'_>) -> Result<()> {
+        self.let_go(status, code, body)
+    }
+
+    #[inline]
+    fn let_go(&mut self, status: Status, code: u32, body: Body<'_>) -> Result<()> {
+        match self.delivery.ticket.take() {
+            Some(ticket) => {
+                let id = self.delivery.header.id;
+                self.seat.answer(ticket, id, status, code, body)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Held {
+    #[inline]
+    fn drop(&mut self) {
+        if self.delivery.ticket.is_some() {
+            let reason = "the handler dropped the request without an answer";
+            // A client that is gone needs none.
+            let _ = self.let_go(Status::Failed, 0, Body::from(reason));
+        }
+    }
+}
