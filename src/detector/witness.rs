@@ -12,14 +12,22 @@ use super::verdict::{Cause, Evidence};
 /// the time allowed to itself. A program that needs less than that between two beats on an idle machine is
 /// therefore never blamed for the load of the machine, while on an idle machine, where a thread has all the
 /// time there is, the rule never delays a verdict.
+///
+/// The same goes for a thread that is found stopped: it has to have been stopped for half of that time, if it has not
+/// had half of it to itself. Who was starved, and is stopped for a moment together with its watcher, is still starved.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Witness {
     latest: Option<Thread>,
     first: Option<ThreadFacts>,
     /// The watched time since `first`.
     over: u64,
-    /// The part of it that ended with the thread being seen stopped, frozen or traced.
+    /// The part of it in which the thread may have been stopped, frozen or held by a tracer: it was seen so at one end,
+    /// at least.
     held: u64,
+    /// The part of it in which it surely was: it was seen so at both ends.
+    surely_held: u64,
+    /// Whether it was so when it was last seen.
+    was_held: bool,
     /// The part of it that the thread had to itself, up to the last look that saw it asleep, and its CPU
     /// time then.
     own: u64,
@@ -37,13 +45,20 @@ impl Witness {
                 latest: self.latest,
                 first: Some(facts),
                 own_cpu: facts.cpu,
+                was_held: is_held(&facts),
                 ..Self::default()
             };
             return;
         }
-        if is_held(&facts) {
+        let is_held = is_held(&facts);
+        if is_held || self.was_held {
             self.held = self.held.saturating_add(credit);
-        } else if facts.state != ThreadState::Runnable {
+        }
+        if is_held && self.was_held {
+            self.surely_held = self.surely_held.saturating_add(credit);
+        }
+        self.was_held = is_held;
+        if !is_held && facts.state != ThreadState::Runnable {
             // It sleeps, so its waits for a CPU are over and counted: all the rest was its own.
             let (_, waited) = self.grown(&facts);
             self.own = self.over.saturating_sub(waited).saturating_sub(self.held);
@@ -62,13 +77,16 @@ impl Witness {
         let own = self
             .own
             .saturating_add(facts.cpu.saturating_sub(self.own_cpu));
+        let half = allowed / 2;
         match facts.state {
             _ if facts.tracer != 0 => Cause::Traced,
             ThreadState::TracingStop => Cause::Traced,
+            ThreadState::Ended => Cause::Ended,
+            _ if own < half && self.surely_held < half => Cause::Starved,
             _ if facts.frozen => Cause::Stopped,
             ThreadState::Stopped => Cause::Stopped,
-            ThreadState::Ended => Cause::Ended,
-            _ if own < allowed / 2 => Cause::Starved,
+            // It was stopped, and runs on: it is to have its time.
+            _ if own < half => Cause::Starved,
             ThreadState::Runnable => Cause::Spinning,
             _ => Cause::Blocked,
         }
@@ -88,7 +106,7 @@ impl Witness {
             over: Duration::from_nanos(over),
             ran: Duration::from_nanos(ran),
             waited: Duration::from_nanos(waited),
-            held: Duration::from_nanos(self.held),
+            held: Duration::from_nanos(self.surely_held),
         }
     }
 

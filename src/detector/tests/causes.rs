@@ -160,6 +160,36 @@ fn time_in_the_queue_and_time_stopped_are_not_a_sleepers_own() {
 }
 
 #[test]
+fn who_was_starved_and_is_stopped_for_a_moment_is_still_starved() {
+    let queued_then_stopped = |stopped_at: u64| {
+        move |now: u64| match now < stopped_at {
+            true => thread(b'R', 0, 0),
+            false => thread(b'T', 0, 0),
+        }
+    };
+    assert_eq!(
+        cause(queued_then_stopped(250 * MS)),
+        (Cause::Starved, false)
+    );
+    assert_eq!(
+        cause(queued_then_stopped(240 * MS)),
+        (Cause::Starved, false)
+    );
+    assert_eq!(cause(queued_then_stopped(100 * MS)), (Cause::Stopped, true));
+    let (judgement, time) = silence(&quick(), queued_then_stopped(240 * MS), |judgement| {
+        judgement.actionable
+    });
+    assert_eq!(judgement.verdict, hung(Cause::Stopped));
+    assert!((365..=390).contains(&time), "{time}");
+}
+
+#[test]
+fn who_was_stopped_and_goes_on_is_given_time_to_run() {
+    let continued = |now: u64| thread(if now < 240 * MS { b'T' } else { b'R' }, 0, 0);
+    assert_eq!(cause(continued), (Cause::Starved, false));
+}
+
+#[test]
 fn time_that_it_ran_before_it_slept_is_counted_once() {
     // It runs for 90 ms, sleeps for 50 ms, and then waits for a CPU: less than half of its time was its own.
     let see = |now: u64| match now / MS {

@@ -49,17 +49,16 @@ impl Story {
             Watcher::StoppedTogether,
             Watcher::Suspended,
         ]);
+        let lives = [
+            Life::Steady,
+            Life::Jittery,
+            Life::Idle,
+            Life::Served,
+            Life::Starved,
+        ];
         let life = match watcher {
-            Watcher::StoppedTogether | Watcher::Suspended => {
-                random.pick(&[Life::Steady, Life::Jittery, Life::Idle, Life::Served])
-            }
-            _ => random.pick(&[
-                Life::Steady,
-                Life::Jittery,
-                Life::Idle,
-                Life::Served,
-                Life::Starved,
-            ]),
+            Watcher::Suspended => random.pick(&lives[..4]),
+            _ => random.pick(&lives),
         };
         // Who falls ill while starved is found later; that is told apart below, not here.
         let life = if ill && life == Life::Starved {
@@ -229,8 +228,17 @@ fn everybody_who_is_ill_is_found_for_the_right_cause_and_in_time() {
     for seed in 0..seeds() {
         let mut story = Story::new(seed, true);
         let (_, illness) = story.illness.unwrap();
+        let watcher = story.watcher;
         let found = tell(&mut story, 3_600_000 * MS, |judgement| {
-            matches!(judgement.verdict, Verdict::Hung { .. })
+            match judgement.verdict {
+                // Who has missed a part may not know at first whose fault it was; nor is it known where the time is
+                // divided between what it ran and what it was stopped.
+                Verdict::Hung {
+                    cause: Cause::Starved,
+                } => watcher == Watcher::Prompt && illness != Illness::Stopped,
+                Verdict::Hung { .. } => true,
+                _ => false,
+            }
         });
         let tale = format!(
             "seed {seed}: {illness:?}, {:?}, {:?}, period {}, budget {}; {found:?}",

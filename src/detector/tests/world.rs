@@ -122,7 +122,8 @@ impl Beater {
     pub(super) fn stop(&mut self, at: u64, end: u64) {
         self.advance(at);
         if self.ill.is_none() {
-            self.since += end - at;
+            self.account(at);
+            self.since = end;
             self.until = self.until.saturating_add(end - at);
             self.stopped_until = end;
         }
