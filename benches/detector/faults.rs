@@ -69,7 +69,11 @@ impl Fault {
 pub(crate) fn measure(rule: Rule, options: &Options) -> Vec<Delay> {
     let (kills, repeat, at_once) = match rule {
         Rule::Quick => (options.kills, options.repeat, false),
-        Rule::Systemd => (options.repeat, options.repeat, false),
+        Rule::Systemd => (
+            options.repeat.div_ceil(4),
+            options.repeat.div_ceil(4),
+            false,
+        ),
         // Each takes seconds, in which nobody does anything: they go on beside each other.
         Rule::Defaults => (2, 2, true),
         Rule::Course => (1, 1, true),

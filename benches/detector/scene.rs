@@ -22,6 +22,8 @@ use crate::{SERVICE, served};
 /// Whatever is waited for comes in this time.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
 
+const NAME: &str = "osps-ipc-bench-";
+
 /// A runtime directory that is removed in the end.
 pub(crate) struct Place(PathBuf);
 
@@ -34,7 +36,10 @@ impl Place {
             false => std::env::temp_dir(),
         };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let place = base.join(format!("osps-ipc-bench-{}-{number}", std::process::id()));
+        if number == 0 {
+            remove_what_was_left(&base);
+        }
+        let place = base.join(format!("{NAME}{}-{number}", std::process::id()));
         Directory::create(&place).unwrap();
         Place(place)
     }
@@ -47,6 +52,20 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The places of a run that was interrupted.
+fn remove_what_was_left(base: &Path) {
+    for entry in std::fs::read_dir(base).unwrap().flatten() {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        let pid = rest
+            .and_then(|rest| rest.split_once('-'))
+            .map(|(pid, _)| pid);
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! The rules one by one (`rules`, `causes`, `lateness`, `idle`), against an oracle that recomputes
-//! everything from the whole history (`oracle`, `agreement`, `statistics`), in a world with its own clock
+//! everything from the whole history (`oracle`, `agreement`, `blame`, `statistics`), in a world with its own clock
 //! (`world`, `simulation`), and with nonsense for input (`hostile`).
 
 mod agreement;
+mod blame;
 mod causes;
 mod hostile;
 mod idle;
