@@ -44,6 +44,15 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// An option that asks for what cannot be.
+    #[error("bad option {option}: {reason}")]
+    BadOption {
+        /// The option.
+        option: &'static str,
+        /// Why not, and what can be.
+        reason: &'static str,
+    },
+
     /// A directory that is not safe to use: another owner, open to others, a symbolic link, not a directory.
     #[error("refusing directory {}: {reason}", path.display())]
     BadDirectory {

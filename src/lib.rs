@@ -32,7 +32,7 @@
 //! 3  ring  heartbeat                        what is laid out in shared memory
 //! 2  segment  fifo  directory               the named things
 //! 1  sys                                    the only door to the operating system
-//! 0  error  request  detector  restart  ring::{cursor, record, sleep}
+//! 0  error  request  detector  restart  quarantine  ring::{cursor, record, sleep}
 //!                                           pure: no I/O, no clock, no memory
 //! ```
 //!
@@ -62,6 +62,7 @@ pub mod faq;
 mod fifo;
 mod heartbeat;
 mod monitor;
+mod quarantine;
 pub mod request;
 pub mod restart;
 pub mod ring;

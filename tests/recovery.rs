@@ -18,6 +18,8 @@ mod fairness;
 mod idle;
 #[path = "recovery/lies.rs"]
 mod lies;
+#[path = "recovery/poison.rs"]
+mod poison;
 #[path = "recovery/roles.rs"]
 mod roles;
 

@@ -14,16 +14,16 @@
 //! | 0 | 48..64 | flags; unknown ones are an error |
 //! | 1 | 0..64 | generation of the session |
 //! | 2 | 0..8 | state: 1 new, 2 started, 3 answered, 4 cancelled |
-//! | 2 | 8..32 | attempts: how often a started record was given to a handler; else 0 |
+//! | 2 | 8..32 | attempts: of a started record, the deaths of servers at which it was in hand, and one for the present; else 0 |
 //! | 2 | 32..64 | 0 |
 //!
 //! The producer writes the header before it publishes. Afterwards only the state word changes:
 //!
 //! ```text
 //!            server                    server
-//!    New ─────────────▶ Started{n+1} ─────────▶ Answered
+//!    New ─────────────▶ Started{n} ───────────▶ Answered
 //!     │                  │        ▲
-//!     │ client           └────────┘ a successor
+//!     │ client           └────────┘ n+1: a successor; n-1: not charged after all
 //!     ▼
 //!  Cancelled
 //! ```
@@ -54,7 +54,7 @@ pub(crate) enum State {
     New,
     /// Given to a handler.
     Started {
-        /// How often, this time included.
+        /// How often, as far as it is charged with it.
         attempts: u32,
     },
     /// Its final answer is published.
@@ -99,7 +99,7 @@ impl State {
             4 => Ok(State::Cancelled),
             _ => {
                 let attempts = (word >> 8) & MAX_ATTEMPTS as u64;
-                if word & 0xff == 2 && word >> 32 == 0 && attempts > 0 {
+                if word & 0xff == 2 && word >> 32 == 0 {
                     Ok(State::Started {
                         attempts: attempts as u32,
                     })
@@ -114,9 +114,11 @@ impl State {
 /// What came of an attempt to start a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// It is this server's now, for the given number of attempts in all.
-    Started {
-        /// How often it was started, this time included.
+    /// It is this server's now, the first to start it.
+    Started,
+    /// A predecessor has started it, and nothing was changed: see [`again`].
+    Found {
+        /// How often it was started, as far as it is charged with it.
         attempts: u32,
     },
     /// Its client has taken it back: skip it.
@@ -125,31 +127,47 @@ pub(crate) enum Start {
     Answered,
 }
 
-/// Starts the record with this state word, once more if a predecessor had: the server's step before the handler
+/// Starts the record with this state word, if no server has started it before: the server's step before the handler
 /// sees it.
 ///
 /// # Errors
 ///
-/// [`Corrupt::State`] if the word is illegal, or changed in a way that only a broken client can cause.
+/// [`Corrupt::State`] if the word is illegal.
 #[inline]
 pub(crate) fn start<W: Word>(word: &W) -> Result<Start, Corrupt> {
     // The common case first, and without a load before it: that would fetch the line twice, to read and to write.
     // SYNC(start): pairs with the compare-exchange in cancel; one of the two finds the word changed.
     let seen = match word.compare_exchange(State::New.pack(), FIRST.pack()) {
-        Ok(_) => return Ok(Start::Started { attempts: 1 }),
+        Ok(_) => return Ok(Start::Started),
         Err(seen) => seen,
     };
-    let attempts = match State::unpack(seen)? {
+    match State::unpack(seen)? {
         // The exchange would have succeeded.
-        State::New => return Err(Corrupt::State(seen)),
-        State::Started { attempts } => attempts.saturating_add(1).min(MAX_ATTEMPTS),
-        State::Cancelled => return Ok(Start::Cancelled),
-        State::Answered => return Ok(Start::Answered),
-    };
-    // Only a broken client writes a started record's word.
-    match word.compare_exchange(seen, State::Started { attempts }.pack()) {
-        Ok(_) => Ok(Start::Started { attempts }),
-        Err(now) => Err(Corrupt::State(now)),
+        State::New => Err(Corrupt::State(seen)),
+        State::Started { attempts } => Ok(Start::Found { attempts }),
+        State::Cancelled => Ok(Start::Cancelled),
+        State::Answered => Ok(Start::Answered),
+    }
+}
+
+/// Starts a record once more that [`start`] has found, charged with so many attempts from now on.
+///
+/// # Errors
+///
+/// [`Corrupt::State`] if the word was changed, which only a broken client does.
+pub(crate) fn again<W: Word>(word: &W, found: u32, attempts: u32) -> Result<(), Corrupt> {
+    let state = |attempts| State::Started { attempts }.pack();
+    word.compare_exchange(state(found), state(attempts))
+        .map(drop)
+        .map_err(Corrupt::State)
+}
+
+/// Takes one attempt off what a started record is charged with. Anything else is left alone.
+pub(crate) fn acquit<W: Word>(word: &W) {
+    let seen = word.load_relaxed();
+    if let Ok(State::Started { attempts }) = State::unpack(seen) {
+        let attempts = attempts.saturating_sub(1);
+        let _ = word.compare_exchange(seen, State::Started { attempts }.pack());
     }
 }
 
@@ -320,6 +338,7 @@ mod tests {
     fn every_state_comes_back_and_nothing_else_is_one() {
         let states = [
             State::New,
+            State::Started { attempts: 0 },
             State::Started { attempts: 1 },
             State::Started {
                 attempts: MAX_ATTEMPTS,
@@ -332,7 +351,6 @@ mod tests {
         }
         for word in [
             0,
-            2,
             5,
             0x101,
             0x103,
@@ -347,25 +365,22 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_started_again_by_each_successor_up_to_the_greatest_count() {
+    fn a_record_is_started_once_and_again_only_as_it_was_found() {
         let word = AtomicU64::new(State::New.pack());
-        assert_eq!(start(&word), Ok(Start::Started { attempts: 1 }));
-        assert_eq!(start(&word), Ok(Start::Started { attempts: 2 }));
+        assert_eq!(start(&word), Ok(Start::Started));
+        assert_eq!(start(&word), Ok(Start::Found { attempts: 1 }));
+        assert_eq!(again(&word, 1, 2), Ok(()));
+        assert!(again(&word, 1, 2).is_err());
+        assert_eq!(start(&word), Ok(Start::Found { attempts: 2 }));
         assert_eq!(cancel(&word), Ok(Cancel::Started));
+        for left in [1, 0, 0] {
+            acquit(&word);
+            assert_eq!(start(&word), Ok(Start::Found { attempts: left }));
+        }
         answer(&word);
+        acquit(&word);
         assert_eq!(start(&word), Ok(Start::Answered));
         assert_eq!(cancel(&word), Ok(Cancel::Answered));
-        let most = State::Started {
-            attempts: MAX_ATTEMPTS,
-        };
-        word.store_relaxed(most.pack());
-        assert_eq!(
-            start(&word),
-            Ok(Start::Started {
-                attempts: MAX_ATTEMPTS
-            })
-        );
-        assert_eq!(State::unpack(word.load_relaxed()), Ok(most));
     }
 
     #[test]

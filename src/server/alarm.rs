@@ -15,6 +15,7 @@ impl Server {
             .iter()
             .map(|doubt| doubt.again)
             .chain(self.knocks)
+            .chain(self.suspects.next_look())
             .chain(draining)
             .fold(Deadline::never(), Deadline::min)
     }

@@ -1,7 +1,7 @@
 //! The status page of a service: a segment that the server alone writes, and anybody may read.
 //!
-//! Nothing is ever decided by what a client could have written there; the stored epoch is the one thing that a
-//! successor reads, to go on from, and a wrong one does no harm.
+//! Nothing is ever decided by what a client could have written there. A successor reads two words: the epoch, to go on
+//! from, and whether the server before has said farewell. Wrong ones do no harm to anybody but who is redelivered to.
 //!
 //! | word | what |
 //! | --- | --- |
@@ -13,6 +13,9 @@
 //! | 5 | requests that were begun by a server that died, and given out again |
 //! | 6 | sessions that were closed for a broken protocol |
 //! | 7 | sessions that found no free slot |
+//! | 8 | requests that were answered as expired |
+//! | 9 | requests that were answered as poisoned |
+//! | 10 | servers before this one in a row that died within a minute of their beginning |
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +29,9 @@ use crate::sys::map::{Region, View, shared_words};
 pub(super) const BOARD: &str = "board";
 
 const FINGERPRINT: u64 = u64::from_le_bytes(*b"board--1");
+
+/// A server that died within so many nanoseconds (of the wall clock, in which epochs are counted) died soon.
+const SOON: u64 = 60_000_000_000;
 
 /// Room for what later versions show.
 const LEN: usize = 3968;
@@ -42,6 +48,9 @@ shared_words! {
         pub(super) redelivered: AtomicU64,
         pub(super) corrupt: AtomicU64,
         pub(super) busy: AtomicU64,
+        pub(super) expired: AtomicU64,
+        pub(super) poisoned: AtomicU64,
+        soon_dead: AtomicU64,
     }
 }
 
@@ -59,6 +68,8 @@ pub(super) enum State {
 pub(super) struct Board {
     page: View<Page>,
     epoch: u64,
+    after_crash: bool,
+    soon_dead: u32,
 }
 
 impl Board {
@@ -79,16 +90,32 @@ impl Board {
         let before = page.epoch.load(Ordering::Relaxed);
         // A broken predecessor may have left any number: the clock alone is then good enough.
         let epoch = before.checked_add(1).unwrap_or(0).max(clock::realtime_ns());
-        let board = Board { page, epoch };
+        let after_crash = page.state.load(Ordering::Relaxed) != State::Ended as u64;
+        let soon = after_crash && epoch.saturating_sub(before) < SOON;
+        let counted = page.soon_dead.load(Ordering::Relaxed);
+        let soon_dead = match soon {
+            true => u32::try_from(counted).unwrap_or(u32::MAX).saturating_add(1),
+            false => 0,
+        };
+        let board = Board {
+            page,
+            epoch,
+            after_crash,
+            soon_dead,
+        };
         board.set_state(State::Starting);
         for counter in board.counters() {
             counter.store(0, Ordering::Relaxed);
         }
+        board
+            .page
+            .soon_dead
+            .store(soon_dead.into(), Ordering::Relaxed);
         board.page.epoch.store(epoch, Ordering::Relaxed);
         Ok(board)
     }
 
-    fn counters(&self) -> [&AtomicU64; 6] {
+    fn counters(&self) -> [&AtomicU64; 8] {
         let page = &*self.page;
         [
             &page.sessions,
@@ -97,7 +124,19 @@ impl Board {
             &page.redelivered,
             &page.corrupt,
             &page.busy,
+            &page.expired,
+            &page.poisoned,
         ]
+    }
+
+    /// Whether the server before, if there was one, ended without a farewell.
+    pub(super) fn is_after_crash(&self) -> bool {
+        self.after_crash
+    }
+
+    /// How many servers before this one died in a row, each within a minute.
+    pub(super) fn soon_dead(&self) -> u32 {
+        self.soon_dead
     }
 
     pub(super) fn epoch(&self) -> u64 {

@@ -33,6 +33,7 @@ impl Server {
         }
         self.hot.retain(|hot| *hot != slot);
         self.rang.retain(|rang| *rang != slot);
+        self.suspects.quarantine.take_out(slot);
         self.ready
             .push_back(Event::Disconnected(seated.seat.peer(), end));
         drop(seated);

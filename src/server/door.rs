@@ -114,6 +114,8 @@ impl Server {
             Ok(true) => {
                 self.free.pop();
                 self.settle_in(slot, seated);
+                // It may have asked already.
+                self.heat(slot);
                 true
             }
             // Its client has taken it back.

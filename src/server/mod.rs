@@ -13,6 +13,7 @@ mod pause;
 mod pulse;
 mod seat;
 mod sessions;
+mod suspects;
 mod turns;
 
 #[cfg(test)]
@@ -31,7 +32,8 @@ use self::board::Board;
 use self::delivery::Held;
 use self::pause::Pause;
 use self::pulse::Pulse;
-use self::seat::Seat;
+use self::seat::{Inherited, Seat};
+use self::suspects::Suspects;
 use self::turns::Source;
 use crate::directory::service::ServiceDir;
 use crate::directory::{Directory, Name};
@@ -90,6 +92,8 @@ pub struct Server {
     /// When to look at the door again, as something was lacking to let a session in.
     knocks: Option<Deadline>,
     shortage: Pause,
+    inherited: Inherited,
+    suspects: Suspects,
     /// Tells who polls the server from outside of the next look that no bell tells of. Made when it is first needed.
     alarm: Option<Timer>,
     ready: VecDeque<Event>,

@@ -9,12 +9,15 @@ use super::Server;
 use super::board::{Board, State};
 use super::pause::Pause;
 use super::pulse::Pulse;
+use super::seat::Inherited;
 use super::sessions;
+use super::suspects::Suspects;
 use super::turns::Source;
 use crate::directory::service::{DOOR, Origin, ServiceDir};
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
+use crate::quarantine::Quarantine;
 use crate::session::Wait;
 use crate::session::layout::Status;
 use crate::sys::clock::Deadline;
@@ -31,6 +34,12 @@ pub(super) const SLOTS: u32 = 4096;
 const DESCRIPTORS_A_SESSION: u64 = 2;
 /// Descriptors that are left for the server itself and for the program.
 const DESCRIPTORS_LEFT: u64 = 64;
+
+/// Deaths at which a request may have been in hand unless asked otherwise.
+const DEATHS: u32 = 3;
+
+/// How long a suspect is alone unless asked otherwise.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// How a [`Server`] is set up. The last word is [`bind`](ServerOptions::bind).
 ///
@@ -52,6 +61,8 @@ pub struct ServerOptions {
     wait: Wait,
     directs: bool,
     budget: Option<Duration>,
+    deaths: u32,
+    trial: Duration,
 }
 
 impl ServerOptions {
@@ -63,6 +74,8 @@ impl ServerOptions {
             wait: Wait::default(),
             directs: false,
             budget: None,
+            deaths: DEATHS,
+            trial: TRIAL,
         }
     }
 
@@ -72,7 +85,7 @@ impl ServerOptions {
         self
     }
 
-    /// The most sessions at a time; two of them are kept for supervisors' probes.
+    /// The most sessions at a time, at least one; two of them are kept for supervisors' probes.
     pub fn sessions(mut self, most: u32) -> ServerOptions {
         self.sessions = Some(most);
         self
@@ -99,14 +112,34 @@ impl ServerOptions {
         self
     }
 
+    /// The most deaths of servers at which a request may have been in hand and still be handed out again, at first 3.
+    /// After more, the answer is [`Status::Poisoned`](crate::Status::Poisoned), and its session goes on. With 0, no
+    /// request is ever begun twice.
+    ///
+    /// Requests that were in hand when a server died are handed out by the next one at a time, over all sessions, so
+    /// that the one at fault is told from the others. All else goes on meanwhile, but for what its own client
+    /// asked after it. See [the FAQ](crate::faq#what-if-a-request-kills-its-server).
+    pub fn max_deaths(mut self, deaths: u32) -> ServerOptions {
+        self.deaths = deaths;
+        self
+    }
+
+    /// How long such a request is alone, at first a second, before the next one is handed out beside it and it is no
+    /// longer charged with a death; twice as long after each server that died within a minute. It should be longer than a
+    /// handler that runs in a thread of its own takes to bring the server down.
+    pub fn trial(mut self, alone: Duration) -> ServerOptions {
+        self.trial = alone;
+        self
+    }
+
     /// Becomes the server of `service`. What a predecessor left is taken over: the sessions of clients that are
     /// alive go on, and their unanswered requests come as events.
     ///
     /// # Errors
     ///
     /// [`Error::AlreadyRunning`] with who it is; [`Error::LockInherited`]; [`Error::TooManyDescriptors`] if the
-    /// sessions that were asked for need more than the limit allows; [`Error::BadName`], [`Error::BadDirectory`],
-    /// [`Error::NoSpace`].
+    /// sessions that were asked for need more than the limit allows; [`Error::BadOption`] for none;
+    /// [`Error::BadName`], [`Error::BadDirectory`], [`Error::NoSpace`].
     pub fn bind(self, service: &str) -> Result<Server> {
         let service = Name::new(service)?;
         let slots = self.slots()?;
@@ -128,7 +161,18 @@ impl ServerOptions {
         epoll
             .add(&door, Source::Door.pack(), Interest::READ)
             .map_err(Error::os("watch the door of", path))?;
+        let trial = u64::try_from(self.trial.as_nanos()).unwrap_or(u64::MAX);
         let mut server = Server {
+            inherited: Inherited {
+                crashed: board.is_after_crash(),
+                deaths: self.deaths,
+            },
+            suspects: Suspects::new(Quarantine::new(
+                self.deaths,
+                trial,
+                board.soon_dead(),
+                board.epoch(),
+            )),
             slots_directory: Arc::new(place.slots().try_clone()?),
             service,
             board,
@@ -171,6 +215,10 @@ impl ServerOptions {
         let most = limit.saturating_sub(DESCRIPTORS_LEFT) / DESCRIPTORS_A_SESSION;
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         match self.sessions {
+            Some(0) => Err(Error::BadOption {
+                option: "sessions",
+                reason: "a server of no session can serve nobody: ask for at least one",
+            }),
             None => Ok(most.clamp(1, SLOTS)),
             Some(wanted) if wanted <= most => Ok(wanted),
             Some(wanted) => Err(Error::TooManyDescriptors {

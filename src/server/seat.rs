@@ -3,6 +3,7 @@
 //! The server's thread takes requests; whoever holds an [`Incoming`] answers, from any thread. Both do it under
 //! the session's own lock, which nobody holds while waiting for anything. What the lock guards is in [`core`].
 
+mod again;
 mod answers;
 mod core;
 mod ending;
@@ -25,6 +26,7 @@ use crate::session::{Body, BodyKind, Broken, layout};
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::Epoll;
 
+pub(super) use self::again::{Call, Inherited};
 pub(super) use self::core::{Home, Next, Opening};
 
 /// The server's end of a session, shared with the requests that are being handled.
@@ -89,7 +91,7 @@ impl Seat {
         body: Body<'_>,
     ) -> Result<()> {
         let ready = self.ready(body);
-        let mut core = self.open_core()?;
+        let mut core = self.open_core().inspect_err(|_| self.let_go(ticket))?;
         let (outgoing, problem) = match ready {
             Ok(body) => (core.prepare(id, status, code, body), None),
             Err(problem) => {
@@ -134,6 +136,34 @@ impl Seat {
             });
         }
         Ok(core)
+    }
+
+    /// A request of a session that is over is out of everybody's hands.
+    #[cold]
+    fn let_go(&self, ticket: u64) {
+        if self.stamp.is_current() {
+            self.core().let_go(ticket);
+        }
+    }
+
+    /// The deaths that the next request is charged with, if it is a suspect.
+    pub(super) fn first_suspect(&self) -> Result<Option<u32>, Broken> {
+        self.core().first_suspect()
+    }
+
+    /// Lets the next suspect be run.
+    pub(super) fn admit(&self, call: Call) {
+        self.core().admit(call);
+    }
+
+    /// The session cannot run the suspect that was called.
+    pub(super) fn decline(&self) {
+        self.core().decline();
+    }
+
+    /// The suspect that was called last is not charged with what comes.
+    pub(super) fn acquit(&self) {
+        self.core().acquit();
     }
 
     /// Watches the ring: the client need not ring.

@@ -62,6 +62,7 @@ impl Server {
         for slot in taken {
             self.resume(slot)?;
         }
+        self.call_suspects();
         self.open_door()
     }
 
@@ -70,8 +71,8 @@ impl Server {
         match self.place.open_slot(slot) {
             // No server gives out numbers beyond this.
             Ok(Some(directory)) if slot < self.slots.max(SLOTS) => {
-                match self.try_seat(slot, &directory) {
-                    Ok(seated) => self.settle_in(slot, seated),
+                match self.try_resume(slot, &directory) {
+                    Ok(()) => {}
                     Err(Unfit::Abandoned) => self.vacate(slot),
                     Err(Unfit::Broken(broken)) => {
                         self.refuse(&directory, broken);
@@ -90,6 +91,21 @@ impl Server {
         Ok(())
     }
 
+    /// Goes on with a session; one whose next request is a suspect waits until it is called.
+    fn try_resume(&mut self, slot: u32, directory: &Directory) -> Result<(), Unfit> {
+        let seated = self.try_seat(slot, directory)?;
+        let suspect = seated.seat.first_suspect()?;
+        self.settle_in(slot, seated);
+        match suspect {
+            Some(deaths) if !self.suspects.quarantine.is_poisoned(deaths) => {
+                self.suspects.quarantine.put_aside(slot, deaths);
+            }
+            // It may have asked already, and a predecessor may have watched it: looked at once in any case.
+            _ => self.heat(slot),
+        }
+        Ok(())
+    }
+
     /// Makes a session that is in its slot one of ours.
     pub(super) fn settle_in(&mut self, slot: u32, seated: Seated) {
         seated.seat.open();
@@ -104,8 +120,6 @@ impl Server {
         self.board.count(|page| &page.connects);
         self.board.set_sessions(self.sessions());
         self.ready.push_back(Event::Connected(peer));
-        // It may have asked already, and a predecessor may have watched it: looked at once in any case.
-        self.heat(slot);
     }
 
     /// Tells a client how it broke the protocol.
@@ -185,6 +199,7 @@ impl Server {
             },
             bell,
             up: Arc::clone(&up),
+            inherited: self.inherited,
             memory,
         };
         Ok(Seated {

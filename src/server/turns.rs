@@ -106,18 +106,35 @@ impl Server {
     fn had_none(&mut self, slot: u32, tail: u64, next: Next) -> Option<Held> {
         match next {
             Next::Nothing => self.rest(slot, tail),
-            // The client rings when it has made room.
-            Next::Blocked => self.pass(slot, false),
-            Next::Broken(broken) => self.end_broken(slot, &broken),
-            Next::Skipped | Next::Taken(_) => {
-                let served = self.served;
+            Next::Blocked => {
+                // The client rings when it has made room. Other suspects need not wait for that.
                 if let Some(seated) = self.seated(slot) {
-                    seated.busy_at = served;
+                    seated.seat.decline();
                 }
-                self.count_turn();
+                self.pass(slot, false);
+            }
+            Next::Broken(broken) => self.end_broken(slot, &broken),
+            Next::Suspect(deaths) => self.put_aside(slot, deaths),
+            Next::Skipped | Next::Taken(_) => self.had_work(slot),
+            Next::Expired => {
+                self.board.count(|page| &page.expired);
+                self.had_work(slot);
+            }
+            Next::Poisoned => {
+                self.board.count(|page| &page.poisoned);
+                self.had_work(slot);
             }
         }
         None
+    }
+
+    /// A look that gave nothing to handle cost as much as one that did.
+    fn had_work(&mut self, slot: u32) {
+        let served = self.served;
+        if let Some(seated) = self.seated(slot) {
+            seated.busy_at = served;
+        }
+        self.count_turn();
     }
 
     /// Notes that there was nothing to do up to `tail`.
@@ -178,6 +195,7 @@ impl Server {
             }
         }
         self.settle_doubts();
+        self.call_suspects();
         match self.knocks {
             Some(at) if at.has_passed() => self.open_door(),
             _ => Ok(()),

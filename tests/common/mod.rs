@@ -126,6 +126,19 @@ impl Helper {
         let _ = self.child.wait();
     }
 
+    /// Whether it ends by itself, in whatever way, within this time. What it says till then is dropped.
+    pub(crate) fn has_ended(&mut self, within: Duration) -> bool {
+        loop {
+            match self.lines.recv_timeout(within) {
+                Ok(_) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => return false,
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let _ = self.child.wait();
+        true
+    }
+
     /// Lets it end by itself, in good order.
     pub(crate) fn finish(mut self) {
         self.end();

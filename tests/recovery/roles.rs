@@ -33,6 +33,19 @@ fn helper() {
                 }
             }
         }
+        // Dies of a request that says so; first takes so many.
+        "fatal" => {
+            let mut server = server(at);
+            tell("bound");
+            for request in take(&mut server, number) {
+                echo_or_die(request);
+            }
+            loop {
+                if let Some(Event::Request(request)) = server.next_timeout(SOON).unwrap() {
+                    echo_or_die(request);
+                }
+            }
+        }
         // Takes so many, answers none.
         "hold" => {
             let mut server = server(at);
@@ -114,6 +127,14 @@ fn helper() {
         "landlord of idlers" => super::idle::serve_idlers(at, number),
         other => panic!("no role {other:?}"),
     }
+}
+
+fn echo_or_die(request: Incoming) {
+    if request.payload().as_slice() == Some(b"die") {
+        let own = rustix::process::getpid();
+        rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+    }
+    echo(request);
 }
 
 fn take(server: &mut Server, number: usize) -> Vec<Incoming> {

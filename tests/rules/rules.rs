@@ -30,6 +30,7 @@ pub(crate) const LAYERS: &[(&[&str], u8)] = &[
     (&["faq"], 0),
     (&["detector"], 0),
     (&["restart"], 0),
+    (&["quarantine"], 0),
     (&["ring", "corrupt"], 0),
     (&["ring", "cursor"], 0),
     (&["ring", "record"], 0),

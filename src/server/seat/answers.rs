@@ -96,6 +96,11 @@ impl Core {
             }
             self.wake();
         } else if ticket.is_some() {
+            if let Some(ticket) = ticket {
+                self.let_go(ticket);
+                // What happens until there is room is not the request's fault.
+                record::acquit(self.memory.requests.state(ticket));
+            }
             let header = outgoing.header;
             let payload = outgoing.payload.into_owned().into();
             self.outbox
@@ -193,6 +198,7 @@ impl Core {
     #[inline]
     fn finish(&mut self, ticket: u64) -> Option<u64> {
         record::answer(self.memory.requests.state(ticket));
+        self.let_go(ticket);
         let end = self.taken.finish(ticket);
         if self.draining.is_some()
             && self.is_quiet()

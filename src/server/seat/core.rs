@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::again::{Inherited, Suspects};
 use super::answers::Outgoing;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter};
 use crate::request::Status;
 use crate::ring::ledger::Ledger;
-use crate::ring::raw::{self, RawConsumer, RawProducer};
+use crate::ring::raw::{self, Found, RawConsumer, RawProducer};
 use crate::ring::record::{self, Accept, Start};
 use crate::server::delivery::Delivery;
 use crate::session::handover::{Mapped, Side};
@@ -33,6 +34,7 @@ pub(in crate::server) struct Opening {
     pub(in crate::server) home: Home,
     pub(in crate::server) bell: BellWriter,
     pub(in crate::server) up: Arc<BellReader>,
+    pub(in crate::server) inherited: Inherited,
 }
 
 /// Where a session's directory is. It is opened only when a segment is made or mapped, so that a session costs no
@@ -75,6 +77,7 @@ pub(super) struct Core {
     /// Whether the server's thread has turned away because of the outbox.
     pub(super) stuck: bool,
     pub(super) mapped: Mapped,
+    pub(super) suspects: Suspects,
     pub(super) draining: Option<Draining>,
     pub(super) ended: bool,
     /// What a thread that answers has found, for the server's thread to end the session.
@@ -97,8 +100,14 @@ pub(in crate::server) enum Next {
     Nothing,
     /// Answers wait for room; nothing is taken until the client has made some.
     Blocked,
-    /// A record that needs no handler: cancelled, expired, or answered by a predecessor.
+    /// A record that needs no handler: cancelled, or answered by a predecessor.
     Skipped,
+    /// Answered, as its time was up.
+    Expired,
+    /// Answered, as it is charged with too many deaths.
+    Poisoned,
+    /// A request that is charged with so many deaths, and waits until it is called.
+    Suspect(u32),
     /// A message for a handler.
     Taken(Block<Delivery>),
     /// The client has broken the protocol.
@@ -116,6 +125,7 @@ impl Core {
             home,
             bell,
             up,
+            inherited,
         } = opening;
         let accept = Accept {
             generation,
@@ -124,8 +134,10 @@ impl Core {
             flags: 0,
             max_len: Geometry::inline_limit(geometry.request_capacity),
         };
+        let requests = RawConsumer::resume(memory.requests.clone(), accept)?;
         Ok(Core {
-            requests: RawConsumer::resume(memory.requests.clone(), accept)?,
+            suspects: Suspects::new(inherited, requests.seen()),
+            requests,
             replies: RawProducer::resume(memory.replies.clone())?,
             memory,
             geometry,
@@ -171,15 +183,17 @@ impl Core {
                 return Ok(Next::Nothing);
             }
         };
-        let start = record::start(self.memory.requests.state(found.at))?;
+        let attempts = match record::start(self.memory.requests.state(found.at))? {
+            Start::Started => 1,
+            Start::Found { attempts } => match self.begin_again(&found, attempts)? {
+                Ok(attempts) => attempts,
+                Err(next) => return Ok(next),
+            },
+            Start::Cancelled | Start::Answered => return Ok(self.skip(&found)),
+        };
         let end = self.requests.advance(&found);
         let ticket = found.at;
         self.taken.begin(ticket, end);
-        let Start::Started { attempts } = start else {
-            self.commit(ticket);
-            self.wake();
-            return Ok(Next::Skipped);
-        };
         let (mut delivery, mapped) = self.read(&found, attempts)?;
         let id = delivery.header.id;
         if let Err(problem) = mapped {
@@ -200,6 +214,13 @@ impl Core {
     }
 
     #[cold]
+    fn skip(&mut self, found: &Found) -> Next {
+        self.pass_over(found);
+        self.wake();
+        Next::Skipped
+    }
+
+    #[cold]
     fn refuse(&mut self, ticket: u64, id: u64, problem: &Error) -> Result<Next, Broken> {
         let reason = format!("the payload could not be mapped: {problem}");
         let failure = self.failure(id, &reason);
@@ -211,7 +232,7 @@ impl Core {
     fn expire(&mut self, ticket: u64, id: u64) -> Result<Next, Broken> {
         let late = self.reply(id, Status::Expired, 0, Cow::Borrowed(&[]));
         self.send(Some(ticket), late)?;
-        Ok(Next::Skipped)
+        Ok(Next::Expired)
     }
 
     /// Rings the client if it sleeps and waits for what has just been done.

@@ -34,8 +34,10 @@ impl Core {
         {
             let start = record::start(self.memory.requests.state(found.at));
             left = left.saturating_sub(self.requests.advance(&found).wrapping_sub(found.at));
-            let Ok(Start::Started { attempts }) = start else {
-                continue;
+            let attempts = match start {
+                Ok(Start::Started) => 1,
+                Ok(Start::Found { attempts }) => attempts.saturating_add(1),
+                _ => continue,
             };
             let Ok((delivery, Ok(()))) = self.read(&found, attempts) else {
                 continue;
@@ -108,6 +110,7 @@ impl Core {
     pub(super) fn end(&mut self, status: layout::Status, epoll: &Epoll) {
         self.ended = true;
         self.outbox.clear();
+        self.decline();
         let Some(bell) = self.bell.take() else { return };
         // SYNC(status): pairs with the client's look at the status.
         self.memory
