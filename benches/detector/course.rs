@@ -50,7 +50,7 @@ pub(crate) fn watch(place: &Path) -> ExitCode {
                 pause(EVERY.saturating_sub(begun.elapsed()));
             }
         }
-        tell(now(), Told::Hung("or dead".to_owned()));
+        tell(now(), Told::Hung(0, "or dead".to_owned()));
         drop(child);
         tell(now(), Told::Ended);
     }

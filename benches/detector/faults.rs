@@ -12,11 +12,12 @@ use crate::options::Options;
 use crate::rule::Rule;
 use crate::scene::{SOON, Scene};
 use crate::served;
-use crate::table::Delay;
+use crate::table::{Delay, nanos};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Kill,
+    KillAsked,
     Exit,
     StopWorking,
     StopIdle,
@@ -33,6 +34,7 @@ impl Fault {
     fn name(self) -> &'static str {
         match self {
             Kill => "kill -9",
+            KillAsked => "kill -9, a client asks",
             Exit => "exit",
             StopWorking => "SIGSTOP while it works",
             StopIdle => "SIGSTOP while it is idle",
@@ -45,7 +47,7 @@ impl Fault {
     /// What this crate's detector should say of it: nothing of an end.
     fn cause(self) -> Option<&'static str> {
         match self {
-            Kill | Exit => None,
+            Kill | KillAsked | Exit => None,
             StopWorking | StopIdle => Some("stopped"),
             Livelock => Some("spinning"),
             Deadlock | Deaf => Some("blocked"),
@@ -56,12 +58,21 @@ impl Fault {
     /// a half periods.
     fn bound(self, rule: Rule) -> Option<Duration> {
         let config = rule.config();
+        let idle = self.silent_before(rule);
         let configured = match self {
-            Kill | Exit => return None,
+            Kill | KillAsked | Exit => return None,
             StopWorking | Livelock | Deadlock => config.hang_after,
-            StopIdle | Deaf => config.challenge_every? + config.challenge_within,
+            StopIdle | Deaf => idle + config.challenge_within,
         };
         rule.is_ours().then_some(configured + config.period * 3 / 2)
+    }
+
+    /// How long the silence may last before the watcher begins to count, but for the period in which it looks.
+    fn silent_before(self, rule: Rule) -> Duration {
+        match self {
+            StopIdle | Deaf => rule.config().challenge_every.unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
     }
 }
 
@@ -79,7 +90,11 @@ pub(crate) fn measure(rule: Rule, options: &Options) -> Vec<Delay> {
         Rule::Course => (1, 1, true),
     };
     let measure = move |fault| {
-        let times = if fault == Kill { kills } else { repeat };
+        let times = if matches!(fault, Kill | KillAsked) {
+            kills
+        } else {
+            repeat
+        };
         one(rule, fault, times)
     };
     if !at_once {
@@ -96,16 +111,17 @@ pub(crate) fn measure(rule: Rule, options: &Options) -> Vec<Delay> {
 fn one(rule: Rule, fault: Fault, times: usize) -> Vec<Delay> {
     let mut scene = Scene::begin(rule);
     let mut random = Random(fault as u64);
-    let delay = |name: String| Delay {
+    let delay = |name: &str| Delay {
         rule: rule.name(),
         is_ours: rule.is_ours(),
-        name,
+        name: name.to_owned(),
         bound: fault.bound(rule),
         times: Vec::new(),
+        lost: Vec::new(),
         wrong_causes: Vec::new(),
     };
-    let mut told = delay(fault.name().to_owned());
-    let mut served = delay(format!("{}: served again", fault.name()));
+    let mut told = delay(fault.name());
+    let mut served = delay("kill -9, a client asks: served again");
     for _ in 0..times {
         scene.call();
         // So that it meets the watchdog at any moment between two looks or pings, and everybody asleep.
@@ -113,16 +129,27 @@ fn one(rule: Rule, fault: Fault, times: usize) -> Vec<Delay> {
         pause(random.between(Duration::from_millis(5), Duration::from_millis(longest)));
         scene.take_lines();
         let at = inflict(fault, &mut scene);
-        if fault == Kill {
+        if fault == KillAsked {
             scene.call();
-            served.times.push(now() - at);
+            served.push(now() - at, 0);
         }
         let (known, as_what) = scene.until(|line| match &line.told {
-            Told::Dead => Some((line.at, None)),
-            Told::Hung(cause) => Some((line.at, Some(cause.clone()))),
+            Told::Dead => Some((line.at, (0, None))),
+            Told::Hung(silent, cause) => Some((line.at, (*silent, Some(cause.clone())))),
             _ => None,
         });
-        told.times.push(known.saturating_sub(at));
+        let (silent, as_what) = as_what;
+        let time = known.saturating_sub(at);
+        // What is neither in the silence that the watchdog counted, nor before it: it looked late, and says so.
+        let counted = nanos(fault.silent_before(rule) + rule.config().period) + silent;
+        told.push(
+            time,
+            if silent > 0 {
+                time.saturating_sub(counted)
+            } else {
+                0
+            },
+        );
         if rule.is_ours() && as_what.as_deref() != fault.cause() {
             told.wrong_causes.push(as_what.unwrap_or("dead".to_owned()));
         }
@@ -134,7 +161,7 @@ fn one(rule: Rule, fault: Fault, times: usize) -> Vec<Delay> {
         }
     }
     match fault {
-        Kill => vec![told, served],
+        KillAsked => vec![told, served],
         _ => vec![told],
     }
 }
@@ -153,7 +180,7 @@ fn inflict(fault: Fault, scene: &mut Scene) -> u64 {
     };
     let works = |phase| matches!(phase, Phase::Working { .. });
     match fault {
-        Kill => {
+        Kill | KillAsked => {
             scene.until_phase(|phase| phase == Phase::Idle);
             send(scene, Signal::KILL)
         }

@@ -26,8 +26,8 @@ pub(crate) enum Told {
     Ready,
     Alive,
     Suspect,
-    /// It hangs, for this cause.
-    Hung(String),
+    /// It hangs, for this cause, and has been silent for so long by the watchdog's own account, in nanoseconds.
+    Hung(u64, String),
     Dead,
     /// It is gone, and was killed for a hang or not.
     Ended,
@@ -47,7 +47,7 @@ impl fmt::Display for Line {
             Told::Ready => f.write_str("ready"),
             Told::Alive => f.write_str("alive"),
             Told::Suspect => f.write_str("suspect"),
-            Told::Hung(cause) => write!(f, "hung {cause}"),
+            Told::Hung(silent, cause) => write!(f, "hung {silent} {cause}"),
             Told::Dead => f.write_str("dead"),
             Told::Ended => f.write_str("ended"),
         }
@@ -63,7 +63,10 @@ impl Line {
             "ready" => Told::Ready,
             "alive" => Told::Alive,
             "suspect" => Told::Suspect,
-            "hung" => Told::Hung(more.to_owned()),
+            "hung" => {
+                let (silent, cause) = more.split_once(' ')?;
+                Told::Hung(silent.parse().ok()?, cause.to_owned())
+            }
             "dead" => Told::Dead,
             "ended" => Told::Ended,
             _ => return None,

@@ -156,7 +156,7 @@ impl Mistakes {
                 Told::Suspect | Told::Dead => {
                     since.get_or_insert(line.at);
                 }
-                Told::Hung(_) => {
+                Told::Hung(..) => {
                     since.get_or_insert(line.at);
                     found.hung += 1;
                 }

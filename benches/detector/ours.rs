@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use osps_ipc::SupervisorOptions;
-use osps_ipc::detector::Verdict;
+use osps_ipc::detector::{Reason, Verdict};
 use osps_ipc::restart::Policy;
 use osps_ipc::supervisor::Event;
 
 use crate::lines::{Told, now, tell};
 use crate::rule::Rule;
+use crate::table::nanos;
 use crate::{SERVICE, machine};
 
 /// Neither backs off nor gives up: what is measured is the detector.
@@ -50,7 +51,13 @@ fn in_a_word(event: &Event) -> Option<Told> {
         Event::Verdict(report) => match report.verdict() {
             Verdict::Alive => Told::Alive,
             Verdict::Suspect { .. } => Told::Suspect,
-            Verdict::Hung { cause } => Told::Hung(cause.to_string()),
+            Verdict::Hung { cause } => {
+                let silent = match report.judgement.reason {
+                    Reason::Overdue(wait, _) => nanos(wait.silent),
+                    _ => 0,
+                };
+                Told::Hung(silent, cause.to_string())
+            }
             Verdict::Dead { .. } => Told::Dead,
             _ => return None,
         },

@@ -13,6 +13,7 @@ use osps_ipc::{
 
 use crate::lines::{cpu_time, now};
 use crate::rule::Rule;
+use crate::table::nanos;
 use crate::{SERVICE, course, systemd};
 
 pub(crate) const ECHO: RequestKind = RequestKind::new("echo");
@@ -133,7 +134,7 @@ impl Tie {
             Tie::Heartbeat => {}
             Tie::Pings(pings) => pings.answer(),
             Tie::Notify { socket, last } => {
-                let half = u64::try_from(systemd::WATCHDOG.as_nanos()).unwrap() / 2;
+                let half = nanos(systemd::WATCHDOG / 2);
                 if now() - *last >= half {
                     *last = now();
                     // Without a listener this process ends as well.

@@ -63,7 +63,7 @@ fn live(socket: &UnixDatagram, pid: u32) -> Told {
             return Told::Dead;
         }
         if Instant::now() >= due {
-            return Told::Hung("by the clock".to_owned());
+            return Told::Hung(0, "by the clock".to_owned());
         }
     }
 }
