@@ -29,7 +29,16 @@ enum Fault {
 use Fault::*;
 
 impl Fault {
-    const ALL: [Fault; 7] = [Kill, Exit, StopWorking, StopIdle, Livelock, Deadlock, Deaf];
+    const ALL: [Fault; 8] = [
+        Kill,
+        KillAsked,
+        Exit,
+        StopWorking,
+        StopIdle,
+        Livelock,
+        Deadlock,
+        Deaf,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -116,6 +125,7 @@ fn one(rule: Rule, fault: Fault, times: usize) -> Vec<Delay> {
         is_ours: rule.is_ours(),
         name: name.to_owned(),
         bound: fault.bound(rule),
+        looks: rule.config().period * rule.config().looks,
         times: Vec::new(),
         lost: Vec::new(),
         wrong_causes: Vec::new(),

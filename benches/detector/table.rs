@@ -19,6 +19,8 @@ pub(crate) struct Delay {
     pub(crate) is_ours: bool,
     pub(crate) name: String,
     pub(crate) bound: Option<Duration>,
+    /// The looks in time that must follow a late one.
+    pub(crate) looks: Duration,
     /// In nanoseconds.
     pub(crate) times: Vec<u64>,
     /// How much of each the watchdog knows to have looked late.
@@ -92,7 +94,11 @@ impl Delay {
     fn overdue(&self) -> usize {
         let bound = self.bound.map_or(u64::MAX, nanos);
         let times = self.times.iter().zip(&self.lost);
-        times.filter(|(time, lost)| **time - **lost > bound).count()
+        let most = |lost| match lost {
+            0 => bound,
+            lost => bound.saturating_add(lost + nanos(self.looks)),
+        };
+        times.filter(|(time, lost)| **time > most(**lost)).count()
     }
 }
 
@@ -161,7 +167,7 @@ impl fmt::Display for Tables {
                 "From the fault until it is told. osps-ipc restarts at once, with a policy that neither backs off (delays of 0) \
                  nor gives up (a window of 0); 250 ms: a look every 10 ms, an idle server challenged every 200 ms to beat within \
                  250 ms; defaults: 5 s, 100 ms, every 2 s, within 1 s. Bound: the time configured and one and a half periods; what the watchdog \
-                 itself looked late, at most, comes on top.\n"
+                 itself looked late, at most, comes on top, and the three looks in time that must follow a late one.\n"
             )?;
             writeln!(
                 f,
