@@ -7,48 +7,27 @@
 )]
 
 mod common;
+#[path = "common/served.rs"]
+mod served;
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Helper, SOON, Scratch};
-use osps_ipc::detector::{Cause, Config, Death, Phase, Verdict};
+use common::{SOON, Scratch};
+use osps_ipc::detector::{Cause, Death, Phase, Verdict};
 use osps_ipc::restart::{Decision, ExitCause, Policy};
 use osps_ipc::supervisor::{self, Rung};
 use osps_ipc::{
-    Client, ClientOptions, Error, Event, HeartbeatView, Monitor, MonitorOptions, Name, Probed,
-    Reading, Report, Request, RequestKind, Server, ServerOptions, Shutdown, Supervisor,
-    SupervisorOptions, wait_any,
+    ClientOptions, Error, Event, HeartbeatView, MonitorOptions, Name, Probed, Reading, Request,
+    Server, ServerOptions, SupervisorOptions,
+};
+use served::{
+    BLOCK, BUDGET, ECHO, EXIT, SPIN, Supervised, client, command, config, is_alive, is_hung,
+    monitor, signal, start, until, until_verdict,
 };
 
-const ECHO: RequestKind = RequestKind::new("echo");
-/// What the server of these tests does when it is asked to.
-const SPIN: RequestKind = RequestKind::new("spin");
-const BLOCK: RequestKind = RequestKind::new("block");
-const EXIT: RequestKind = RequestKind::new("exit");
-
-/// A hang is told after this time and one and a half periods.
-const BUDGET: Duration = Duration::from_millis(250);
-const PERIOD: Duration = Duration::from_millis(10);
-
-fn config() -> Config {
-    let mut config = Config::new(PERIOD, BUDGET);
-    config.challenge_every = Some(Duration::from_millis(200));
-    config.challenge_within = BUDGET;
-    config
-}
-
-/// Looks again and again until it sees what it waits for.
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(start.elapsed() < SOON, "it does not come");
-        std::thread::yield_now();
-    }
+#[test]
+fn serve() {
+    served::serve();
 }
 
 fn beating(place: &Scratch) -> (Server, HeartbeatView) {
@@ -124,112 +103,6 @@ fn a_server_that_sleeps_outside_is_idle_until_it_is_asked_again() {
     let _ = heart.beat();
     assert_eq!(read(&view).sample.progress, 42);
     assert_eq!(read(&view).pid, std::process::id());
-}
-
-/// The server of these tests, in a process of its own.
-#[test]
-fn serve() {
-    let Some((role, place)) = common::role() else {
-        return;
-    };
-    match &*role {
-        "serve" => {}
-        code => std::process::exit(code.parse().unwrap()),
-    }
-    let mut shutdown = Shutdown::install().unwrap();
-    let bound = ServerOptions::new()
-        .directory(place.path())
-        .heartbeat(BUDGET)
-        .bind("svc");
-    let mut server = match bound {
-        Ok(server) => server,
-        Err(Error::AlreadyRunning { .. }) => {
-            std::process::exit(osps_ipc::restart::EXIT_ALREADY_RUNNING)
-        }
-        Err(error) => panic!("{error}"),
-    };
-    while !shutdown.is_requested() {
-        wait_any(&mut [&mut server, &mut shutdown], SOON).unwrap();
-        while let Some(event) = server.try_next().unwrap() {
-            let Event::Request(request) = event else {
-                continue;
-            };
-            match request.kind() {
-                SPIN => loop {
-                    std::hint::spin_loop();
-                },
-                BLOCK => loop {
-                    std::thread::park();
-                },
-                EXIT => {
-                    let code = request.payload().as_slice().unwrap();
-                    std::process::exit(String::from_utf8_lossy(code).parse().unwrap())
-                }
-                ECHO => request.reply("").unwrap(),
-                _ => request.unknown_kind(&[ECHO]).unwrap(),
-            }
-        }
-    }
-}
-
-/// The server, started by these tests and not by a supervisor.
-fn start(place: &Scratch) -> Helper {
-    Helper::start("serve", "serve", place.path())
-}
-
-/// How a supervisor starts it.
-fn command(role: &str, place: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "serve", "--nocapture", "--include-ignored"])
-        .env("OSPS_IPC_TEST_ROLE", role)
-        .env("OSPS_IPC_TEST_DIRECTORY", place)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
-}
-
-fn client(place: &Scratch) -> Client {
-    ClientOptions::new()
-        .directory(place.path())
-        .connect("svc", SOON)
-        .unwrap()
-}
-
-fn signal(signal: &str, pid: u32) {
-    let status = Command::new("kill")
-        .args([signal, &pid.to_string()])
-        .status();
-    assert!(status.unwrap().success());
-}
-
-fn monitor(place: &Scratch) -> Monitor {
-    MonitorOptions::new()
-        .directory(place.path())
-        .config(config())
-        .watch("svc")
-        .unwrap()
-}
-
-/// The first report that is wanted, and how long it took.
-fn until_verdict(monitor: &mut Monitor, wanted: impl Fn(Verdict) -> bool) -> (Report, Duration) {
-    let start = Instant::now();
-    loop {
-        assert!(start.elapsed() < SOON, "{:?}", monitor.last());
-        if let Some(report) = monitor.next_timeout(SOON).unwrap()
-            && wanted(report.verdict())
-        {
-            return (report, start.elapsed());
-        }
-    }
-}
-
-fn is_alive(verdict: Verdict) -> bool {
-    verdict == Verdict::Alive
-}
-
-fn is_hung(cause: Cause) -> impl Fn(Verdict) -> bool {
-    move |verdict| verdict == Verdict::Hung { cause }
 }
 
 #[test]
@@ -317,71 +190,6 @@ fn a_probe_proves_the_path_and_its_loss() {
     let _next = start(&place);
     until_probed(|probed| matches!(probed, Probed::Unknown));
     until_probed(|probed| matches!(probed, Probed::Works { .. }));
-}
-
-/// A supervisor whose service ends with it.
-struct Supervised(Supervisor);
-
-impl Supervised {
-    fn start(options: SupervisorOptions, place: &Scratch) -> Supervised {
-        Supervised(
-            options
-                .directory(place.path())
-                .config(config())
-                .grace(Duration::from_secs(2))
-                .supervise("svc")
-                .unwrap(),
-        )
-    }
-
-    fn serving(place: &Scratch) -> Supervised {
-        let mut policy = Policy::default();
-        policy.window = Duration::ZERO;
-        policy.first_delay = Duration::ZERO;
-        let options = SupervisorOptions::new(command("serve", place.path())).policy(policy);
-        Supervised::start(options, place)
-    }
-
-    /// The first event that is wanted.
-    fn until<T>(&mut self, wanted: impl Fn(&supervisor::Event) -> Option<T>) -> T {
-        let start = Instant::now();
-        let mut seen = Vec::new();
-        loop {
-            assert!(start.elapsed() < SOON, "{seen:#?}");
-            if let Some(event) = self.0.next_timeout(SOON).unwrap() {
-                if let Some(wanted) = wanted(&event) {
-                    return wanted;
-                }
-                seen.push(event.to_string());
-            }
-            assert!(!self.0.is_over(), "{seen:#?}");
-        }
-    }
-
-    fn until_ready(&mut self) -> u32 {
-        self.until(|event| match event {
-            supervisor::Event::Ready { pid, .. } => Some(*pid),
-            _ => None,
-        })
-    }
-
-    fn until_ended(&mut self) -> ExitCause {
-        self.until(|event| match event {
-            supervisor::Event::Ended { report, .. } => Some(report.end.cause),
-            _ => None,
-        })
-    }
-}
-
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        let start = Instant::now();
-        self.0.stop();
-        self.0.stop();
-        while !self.0.is_over() && start.elapsed() < SOON {
-            let _ = self.0.next_timeout(Duration::from_millis(100));
-        }
-    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) const UNSAFE: &[&str] = &[
 pub(crate) const EXAMPLES_UNSAFE: &[&str] = &["examples/shared/locale.rs"];
 
 /// The same for the tests.
-pub(crate) const TESTS_UNSAFE: &[&str] = &["tests/crashes/trace.rs"];
+pub(crate) const TESTS_UNSAFE: &[&str] = &["tests/crashes/trace.rs", "tests/verdicts.rs"];
 
 /// The layer of each module; of a module inside another where it differs.
 pub(crate) const LAYERS: &[(&[&str], u8)] = &[
