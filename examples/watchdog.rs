@@ -96,7 +96,7 @@ fn run() -> osps_ipc::Result<ExitCode> {
             events.push(&mut shutdown);
         }
         wait_any(&mut events, notify.interval())?;
-        notify.send("WATCHDOG=1");
+        notify.beat();
     }
     log.summarize(&supervisor);
     Ok(match supervisor.has_given_up() {

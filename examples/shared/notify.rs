@@ -6,30 +6,43 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// When nothing is to be told regularly.
+/// For how long a manager that is behind is waited for; its queue has room for a few messages only.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// When no sign of life is wanted.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// A socket to the service manager, if there is one.
 pub(crate) struct Notify {
     to: Option<(UnixDatagram, SocketAddr)>,
-    interval: Duration,
+    /// How often a sign of life is wanted.
+    interval: Option<Duration>,
 }
 
 impl Notify {
     /// As `NOTIFY_SOCKET` and `WATCHDOG_USEC` say.
     pub(crate) fn from_environment() -> Notify {
-        let micros = env::var("WATCHDOG_USEC").ok();
-        let micros = micros.and_then(|micros| micros.parse().ok());
+        let number = |name| env::var(name).ok()?.parse().ok();
+        let here = u64::from(std::process::id());
+        // One that is meant for another process was inherited from it.
+        let is_meant = number("WATCHDOG_PID").is_none_or(|pid: u64| pid == here);
+        let micros = number("WATCHDOG_USEC").filter(|micros| is_meant && *micros > 0);
         Notify {
             to: connect(),
             // Twice as often as is asked for.
-            interval: micros.map_or(LONG, |micros: u64| Duration::from_micros(micros / 2)),
+            interval: micros.map(|micros| Duration::from_micros(micros.div_ceil(2))),
         }
     }
 
-    /// How often something is to be told at least.
+    /// After how long at most a sign of life is due.
     pub(crate) fn interval(&self) -> Duration {
-        self.interval
+        self.interval.unwrap_or(LONG)
+    }
+
+    /// A sign of life, where one is wanted.
+    pub(crate) fn beat(&self) {
+        if self.interval.is_some() {
+            self.send("WATCHDOG=1");
+        }
     }
 
     /// Tells something; a manager that does not listen is its own affair.
@@ -47,6 +60,6 @@ fn connect() -> Option<(UnixDatagram, SocketAddr)> {
         None => SocketAddr::from_pathname(&name),
     };
     let socket = UnixDatagram::unbound().ok()?;
-    socket.set_nonblocking(true).ok()?;
+    socket.set_write_timeout(Some(PATIENCE)).ok()?;
     Some((socket, to.ok()?))
 }
