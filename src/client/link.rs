@@ -97,6 +97,7 @@ impl Link {
         &self.service
     }
 
+    #[inline]
     pub(super) fn pending(&self) -> &Requests {
         &self.pending
     }
@@ -106,6 +107,7 @@ impl Link {
     }
 
     /// Whether the server wants to be asked where requests of a kind go.
+    #[inline]
     pub(super) fn directs(&self) -> bool {
         self.memory.server.flags.load(Ordering::Relaxed) & DIRECTS != 0
     }

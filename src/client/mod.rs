@@ -8,6 +8,7 @@ mod options;
 mod pending;
 mod reply;
 mod route;
+mod short;
 mod waiting;
 
 use std::collections::{HashMap, VecDeque};
@@ -91,6 +92,13 @@ impl Client {
         self.check_fork()?;
         let timeout = &mut Timeout::new(timeout);
         let Request { kind, mut body } = request;
+        if let Some((index, id)) = self.send_short(kind, &body, timeout) {
+            let reply = self.wait_for(index, id, timeout)?;
+            if reply.status() != Status::Redirect {
+                return Ok(reply);
+            }
+            self.follow(kind, &reply, timeout)?;
+        }
         for _ in 0..HOPS {
             let index = match self.route(kind, timeout)? {
                 route::Route::To(index) => index,
@@ -140,6 +148,11 @@ impl Client {
     pub fn submit(&mut self, request: Request<'_>, timeout: Duration) -> Result<RequestId> {
         self.check_fork()?;
         let timeout = &mut Timeout::new(timeout);
+        if self.outstanding() < OUTSTANDING
+            && let Some((_, id)) = self.send_short(request.kind, &request.body, timeout)
+        {
+            return Ok(RequestId(id));
+        }
         let index = match self.route(request.kind, timeout)? {
             route::Route::To(index) => index,
             route::Route::Refused(reply) => {
@@ -196,6 +209,7 @@ impl Client {
     }
 
     /// How many requests were submitted and not answered finally, or answered and not fetched.
+    #[inline]
     pub fn outstanding(&self) -> usize {
         self.stash.len()
             + self

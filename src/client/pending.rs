@@ -79,6 +79,7 @@ impl Requests {
     }
 
     /// How many are not answered.
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.unanswered
     }

@@ -131,20 +131,29 @@ impl Consumer {
         let mut taken = 0;
         let mut failed = None;
         while taken < most && (taken == 0 || self.raw.known() > 0) {
-            match self.next() {
-                Ok(found) => {
-                    self.raw.read_to_vec(&found, &mut buffer);
-                    let record = self.take(&found);
-                    taken += 1;
-                    each(record.kind, &buffer);
-                }
+            let found = match self.next() {
+                Ok(found) => found,
                 Err(why) => {
                     failed = Some(why);
                     break;
                 }
+            };
+            if buffer.len() < found.len() {
+                buffer.resize(found.len(), 0);
             }
+            let payload = buffer.get_mut(..found.len()).unwrap_or_default();
+            self.raw.read(&found, payload);
+            self.raw.advance(&found);
+            if self.raw.unreleased() >= self.hold {
+                self.raw.release_read();
+            }
+            taken += 1;
+            each(found.header.kind, payload);
         }
         self.buffer = buffer;
+        if self.raw.unreleased() > 0 {
+            self.raw.release_read();
+        }
         match failed {
             Some(why) if taken == 0 => Err(why),
             _ => Ok(taken),

@@ -169,8 +169,10 @@ impl Server {
         if self.turn >= TURN {
             self.turn = 0;
             self.hot.rotate_left(1);
-            // Before anybody has another turn, those that rang meanwhile have theirs.
-            self.looks = LOOKS_A_COLLECT;
+            // Before anybody has another turn, those that rang meanwhile have theirs. Where all are hot, none rings.
+            if self.hot.len() < self.seats.len() {
+                self.looks = LOOKS_A_COLLECT;
+            }
         }
     }
 

@@ -59,7 +59,7 @@ pub(crate) fn prefetch(word: &AtomicU64) {
 
 /// Copies `from` into the words of `to` from its beginning; the last word is filled up with zeros. The caller
 /// has checked that it fits; what does not is left out.
-#[inline]
+#[inline(always)]
 pub(crate) fn store(to: &[AtomicU64], from: &[u8]) {
     debug_assert!(from.len() <= to.len() * WORD);
     let (whole, rest) = from.as_chunks::<WORD>();
@@ -76,7 +76,7 @@ pub(crate) fn store(to: &[AtomicU64], from: &[u8]) {
 }
 
 /// Copies the words of `from` out into `to`, which is filled as far as there are words.
-#[inline]
+#[inline(always)]
 pub(crate) fn load(from: &[AtomicU64], to: &mut [u8]) {
     debug_assert!(to.len() <= from.len() * WORD);
     let len = to.len();

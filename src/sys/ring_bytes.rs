@@ -39,13 +39,19 @@ impl RingBytes {
 
     /// Copies `bytes` in from `position` on, around the end where need be, and fills the last word up with
     /// zeros. Bytes beyond the capacity overwrite the first ones, which is the caller's mistake.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(&self, position: u64, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.capacity());
         let to = &self.region.as_words()[self.index(position)..];
         if bytes.len() <= to.len() * WORD {
-            return copy::store(to, bytes);
+            copy::store(to, bytes);
+        } else {
+            self.write_around(to, bytes);
         }
+    }
+
+    #[cold]
+    fn write_around(&self, to: &[AtomicU64], bytes: &[u8]) {
         let (mut now, mut later) = bytes.split_at(to.len() * WORD);
         copy::store(to, now);
         while !later.is_empty() {
@@ -55,13 +61,19 @@ impl RingBytes {
     }
 
     /// Copies bytes from `position` on out, around the end where need be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read(&self, position: u64, into: &mut [u8]) {
         debug_assert!(into.len() <= self.capacity());
         let from = &self.region.as_words()[self.index(position)..];
         if into.len() <= from.len() * WORD {
-            return copy::load(from, into);
+            copy::load(from, into);
+        } else {
+            self.read_around(from, into);
         }
+    }
+
+    #[cold]
+    fn read_around(&self, from: &[AtomicU64], into: &mut [u8]) {
         let (now, mut later) = into.split_at_mut(from.len() * WORD);
         copy::load(from, now);
         while !later.is_empty() {

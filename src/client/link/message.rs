@@ -53,7 +53,7 @@ pub(super) fn inline(bytes: &[u8]) -> RequestForm {
 
 impl Link {
     /// Publishes a message; `false` if the ring is full. An id of 0 wants no answer.
-    #[inline]
+    #[inline(always)]
     pub(in crate::client) fn send(
         &mut self,
         id: u64,
@@ -149,6 +149,7 @@ impl Link {
         })
     }
 
+    #[inline]
     fn inline_limit(&self) -> usize {
         Geometry::inline_limit(self.geometry.request_capacity) as usize - RequestHeader::LENGTH
     }
