@@ -10,6 +10,8 @@
 mod common;
 #[path = "recovery/crashes.rs"]
 mod crashes;
+#[path = "recovery/crowd.rs"]
+mod crowd;
 #[path = "recovery/doors.rs"]
 mod doors;
 #[path = "recovery/fairness.rs"]

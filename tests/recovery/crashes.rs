@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 
-use osps_ipc::{Directory, End, RequestId};
+use osps_ipc::{End, RequestId};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::roles::start;
@@ -237,95 +236,6 @@ fn a_client_that_connects_while_the_server_is_dead_is_let_in_by_the_next() {
         });
         assert_eq!(reply.status(), osps_ipc::Status::Done);
     });
-}
-
-/// Everything below a directory.
-fn files(at: &Path) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(at).unwrap().map(Result::unwrap) {
-        if entry.file_type().unwrap().is_dir() {
-            found.extend(files(&entry.path()));
-        }
-        found.push(entry.path());
-    }
-    found.sort();
-    found
-}
-
-fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
-fn mappings() -> usize {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    maps.lines().filter(|line| line.contains("/seg")).count()
-}
-
-/// In a process of its own: clients come and are killed, idle and in the middle of requests.
-pub(crate) fn count_what_is_left(at: &Path, sessions: usize) {
-    const AT_ONCE: usize = 100;
-    let place = Directory::open(at).unwrap();
-    let mut server = server(at);
-    // What is made once, is made now.
-    drop(connect(&mut server, at));
-    until(&mut server, |event| {
-        matches!(event, Event::Disconnected(_, End::Left))
-    });
-    let before = (descriptors(), mappings(), files(at));
-    for round in 0..sessions / AT_ONCE {
-        let mut clients = start(&format!("clients {AT_ONCE}"), &place);
-        for _ in 0..AT_ONCE {
-            until(&mut server, |event| matches!(event, Event::Connected(_)));
-        }
-        clients.expect("connected");
-        if round == 0 {
-            // The helper's own pipes are two, and its directory is read by one.
-            let own = descriptors() - before.0;
-            assert_eq!(own - 2, 2 * AT_ONCE, "two descriptors a session");
-        }
-        let mut busy = start("busy client 20", &place);
-        let mut held = Vec::new();
-        while held.len() < 10 {
-            if let Event::Request(request) =
-                until(&mut server, |event| matches!(event, Event::Request(_)))
-            {
-                held.push(request);
-            }
-        }
-        busy.expect("submitted");
-        busy.kill();
-        clients.kill();
-        drop((clients, busy));
-        for _ in 0..=AT_ONCE {
-            let ended = until(&mut server, |event| {
-                matches!(event, Event::Disconnected(..))
-            });
-            assert!(
-                matches!(ended, Event::Disconnected(_, End::Died)),
-                "{ended:?}"
-            );
-        }
-        // To answer the dead is an error, and no more than that.
-        for request in held {
-            assert!(matches!(request.reply("x"), Err(Error::Closed { .. })));
-        }
-        assert_eq!(server.sessions(), 0);
-        assert!(server.next_timeout(Duration::ZERO).unwrap().is_none());
-    }
-    // The threads that read the helpers' output end by themselves.
-    let end = Instant::now() + SOON;
-    while descriptors() != before.0 && Instant::now() < end {
-        std::thread::yield_now();
-    }
-    assert_eq!((descriptors(), mappings(), files(at)), before);
-}
-
-#[test]
-fn a_thousand_killed_clients_leave_no_descriptor_no_mapping_and_no_file() {
-    let place = Scratch::new();
-    let landlord = start("landlord 1000", &place);
-    landlord.finish();
-    assert!(files(place.path()).is_empty());
 }
 
 #[test]

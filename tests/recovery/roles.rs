@@ -93,15 +93,12 @@ fn helper() {
             wait_for_end();
             drop(clients);
         }
-        "busy client" => {
-            let mut client = client(at);
-            for n in 0..number {
-                client
-                    .submit(Request::new(ECHO, &n.to_le_bytes()), SOON)
-                    .unwrap();
-            }
-            tell("submitted");
+        "leavers" => super::crowd::come_and_leave(at, number),
+        "askers" => {
+            let clients = super::crowd::ask_and_wait(at, number);
+            tell("asked");
             wait_for_end();
+            drop(clients);
         }
         "caller" => {
             let mut client = client(at);
@@ -123,7 +120,7 @@ fn helper() {
             }
         }
         // Its own descriptors and mappings can only be counted in a process of its own.
-        "landlord" => super::crashes::count_what_is_left(at, number),
+        "landlord" => super::crowd::receive(at, number),
         "landlord of idlers" => super::idle::serve_idlers(at, number),
         other => panic!("no role {other:?}"),
     }
