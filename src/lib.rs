@@ -81,7 +81,8 @@ pub use monitor::{Monitor, MonitorOptions, Probed, Report, ToldBy};
 pub use request::{RequestKind, Status};
 pub use segment::{Fingerprint, ReadOnlySegment, SegmentOptions, SharedLayout, SharedSegment};
 pub use server::{
-    End, Event, Incoming, Notification, Peer, Question, Server, ServerOptions, SessionId, Token,
+    End, Event, Figures, Incoming, Notification, Peer, Question, Server, ServerOptions, SessionId,
+    Token,
 };
 pub use session::{Body, Lease, Payload, Pollable, Reader, Shutdown, Wait, wait_any};
 pub use supervisor::{Supervisor, SupervisorOptions};

@@ -28,13 +28,13 @@ use crate::sys::map::{Region, View, shared_words};
 /// The board's file name.
 pub(super) const BOARD: &str = "board";
 
-const FINGERPRINT: u64 = u64::from_le_bytes(*b"board--1");
+pub(super) const FINGERPRINT: u64 = u64::from_le_bytes(*b"board--1");
 
 /// A server that died within so many nanoseconds (of the wall clock, in which epochs are counted) died soon.
 const SOON: u64 = 60_000_000_000;
 
 /// Room for what later versions show.
-const LEN: usize = 3968;
+pub(super) const LEN: usize = 3968;
 
 shared_words! {
     #[derive(Debug)]

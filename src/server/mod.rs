@@ -7,6 +7,7 @@ mod departures;
 mod door;
 mod draining;
 mod event;
+mod figures;
 mod incoming;
 mod options;
 mod pause;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use event::{End, Event, Notification, Peer, SessionId};
+pub use figures::Figures;
 pub use incoming::{Incoming, Question, Token};
 pub use options::ServerOptions;
 
