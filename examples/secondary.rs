@@ -97,8 +97,11 @@ fn serve(service: &str, idle: Duration) -> osps_ipc::Result<()> {
     loop {
         if shutdown.is_requested() && !draining {
             draining = true;
-            primary.watch = None;
             server.drain(GRACE);
+        }
+        if draining {
+            // One that was asked for before the end would keep it waiting.
+            primary.watch = None;
         }
         if server.sessions() > 0 {
             idle_since = Instant::now();

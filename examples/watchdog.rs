@@ -2,8 +2,10 @@
 //!
 //!     cargo run --release --example watchdog -- --help
 //!
-//! It can be killed: the service goes on, and the next watchdog goes on with that.
+//! It can be killed: the service goes on, and the next watchdog goes on with that. With `--demo` it shows all of it.
 
+#[path = "shared/demo.rs"]
+mod demo;
 #[path = "shared/notify.rs"]
 mod notify;
 #[path = "primary.rs"]
@@ -15,7 +17,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::{Arg, value_parser};
+use clap::{Arg, ArgAction, value_parser};
 use notify::Notify;
 use osps_ipc::detector::Verdict;
 use osps_ipc::supervisor::Event;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
     if role::is("primary") || role::is("secondary") {
         return primary::main();
     }
+    // As a child of the demo it is listed under its own name.
+    role::is("watchdog");
     match run() {
         Ok(code) => code,
         Err(error) => {
@@ -58,7 +62,35 @@ fn run() -> osps_ipc::Result<ExitCode> {
                 .value_parser(value_parser!(OsString))
                 .help("Passed on to the primary; see the help of that example"),
         )
+        .arg(
+            Arg::new("demo")
+                .long("demo")
+                .action(ArgAction::SetTrue)
+                .help("Show all of it: 8 clients, while processes are killed and stopped"),
+        )
+        .arg(
+            Arg::new("keep-dead")
+                .long("keep-dead")
+                .value_name("SECONDS")
+                .value_parser(value_parser!(u64))
+                .default_value("2")
+                .requires("demo")
+                .help("How long the demo keeps the primary dead"),
+        )
+        .arg(
+            Arg::new("child-of")
+                .long("child-of")
+                .value_parser(value_parser!(i32))
+                .hide(true),
+        )
         .get_matches();
+    if matches.get_flag("demo") {
+        let seconds = matches.get_one("keep-dead").copied().unwrap_or(0);
+        return Ok(demo::run(Duration::from_secs(seconds)));
+    }
+    if let Some(parent) = matches.get_one("child-of") {
+        demo::end_with(*parent);
+    }
     let service = matches.get_one::<String>("service").map_or("", |name| name);
     let arguments = matches.get_many::<OsString>("primary").unwrap_or_default();
     let mut command = role::command("primary");
