@@ -111,6 +111,10 @@ fn serve(service: &str, idle: Duration) -> osps_ipc::Result<()> {
                 if let Some(request) = primary.take(request) {
                     hand_over(request, &workers);
                 }
+                if draining {
+                    // Asked just before: what is not answered would be waited for.
+                    primary.watch = None;
+                }
             }
             Some(Event::Disconnected(peer, _)) => primary.leave(peer.session()),
             Some(Event::Drained) => return Ok(()),

@@ -5,11 +5,11 @@ use std::thread;
 use crate::common::Scratch;
 use crate::hosts::{Holdings, Host, a_new_client_is_served};
 use crate::roles::CLIENT;
-use crate::table::{Deed, tour, turn};
+use crate::table::{Deed, Tries, tour, turn};
 use crate::victim::Victim;
 
 /// Does the deed at every point of a client's life, and lets others come meanwhile.
-fn clients(deed: Deed, few: usize) {
+fn clients(deed: Deed, tries: Tries) {
     let _turn = turn();
     let place = Scratch::new();
     let at = place.path();
@@ -18,7 +18,7 @@ fn clients(deed: Deed, few: usize) {
         a_new_client_is_served(at);
         hosts.iter().for_each(Host::await_nobody);
         let before = Holdings::of(at);
-        tour("client", deed, few, CLIENT, |to| {
+        tour("client", deed, tries, CLIENT, |to| {
             let mut victim = Victim::start("client", at);
             let walk = victim.follow(to);
             match (walk.reached, deed) {
@@ -44,10 +44,10 @@ fn clients(deed: Deed, few: usize) {
 
 #[test]
 fn a_client_killed_at_any_system_call_delays_nobody_and_leaves_nothing() {
-    clients(Deed::Kill, 60);
+    clients(Deed::Kill, Tries::few(40));
 }
 
 #[test]
 fn a_client_stopped_at_any_system_call_delays_nobody_and_goes_on() {
-    clients(Deed::Stop, 40);
+    clients(Deed::Stop, Tries::few(20));
 }

@@ -1,15 +1,16 @@
 //! The part of the system that nobody kills: servers in threads of the test, calls that are checked, and what is left
 //! in the end.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use osps_ipc::{
-    Client, ClientOptions, Error, Event, Incoming, Name, Request, RequestKind, Server,
+    Client, ClientOptions, Error, Event, Incoming, Name, Request, RequestId, RequestKind, Server,
     ServerOptions, Wait,
 };
 
@@ -38,13 +39,15 @@ pub(crate) struct Host<'scope> {
 
 impl<'scope> Host<'scope> {
     pub(crate) fn start(scope: &'scope Scope<'scope, '_>, at: &Path, name: &str) -> Host<'scope> {
-        Host::serve(scope, name, bind(at, name, Wait::default()))
+        Host::serve(scope, name, bind(at, name, Wait::default()), || {})
     }
 
+    /// Does something before each event is handled.
     pub(crate) fn serve(
         scope: &'scope Scope<'scope, '_>,
         name: &str,
         mut server: Server,
+        mut before: impl FnMut() + Send + 'scope,
     ) -> Host<'scope> {
         let stop = Arc::new(AtomicBool::new(false));
         let sessions = Arc::new(AtomicUsize::new(0));
@@ -53,6 +56,9 @@ impl<'scope> Host<'scope> {
         let serving = scope.spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
                 if let Some(event) = server.next_timeout(Duration::from_millis(5)).unwrap() {
+                    if matches!(event, Event::Request(_)) {
+                        before();
+                    }
                     handle(&name, event);
                 }
                 count.store(server.sessions(), Ordering::Relaxed);
@@ -124,6 +130,10 @@ pub(crate) fn handle(name: &str, event: Event) -> bool {
             echo(request);
             return is_end;
         }
+        Event::Notify(told) => {
+            let told = told.payload().as_slice().unwrap();
+            assert!(told == bytes(told.len()), "nobody has told this");
+        }
         Event::Question(question) if question.kind() == FAR => {
             let _ = question.redirect(&far);
         }
@@ -136,13 +146,16 @@ pub(crate) fn handle(name: &str, event: Event) -> bool {
 }
 
 fn echo(mut request: Incoming) {
-    let bytes = request.take_payload().into_vec();
-    let _ = request.reply(&bytes);
+    let asked = request.take_payload().into_vec();
+    assert!(asked == bytes(asked.len()), "nobody has asked this");
+    let _ = request.reply(&asked);
 }
 
-/// As many bytes, which differ with their number.
-pub(crate) fn bytes(len: usize) -> Vec<u8> {
-    (0..251).cycle().skip(len % 251).take(len).collect()
+/// As many bytes, which differ with their number. Copied from a table, in few instructions.
+pub(crate) fn bytes(len: usize) -> &'static [u8] {
+    static TABLE: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0..251).cycle().take(LARGE + 1000).collect());
+    &TABLE[len % 251..][..len]
 }
 
 pub(crate) fn connect(at: &Path, name: &str) -> Client {
@@ -156,9 +169,41 @@ pub(crate) fn connect(at: &Path, name: &str) -> Client {
 /// A call that must be answered with what was sent.
 pub(crate) fn call(client: &mut Client, kind: RequestKind, len: usize) -> Result<(), Error> {
     let sent = bytes(len);
-    let reply = client.call(Request::new(kind, &sent), SOON)?;
+    let reply = client.call(Request::new(kind, sent), SOON)?;
     assert!(reply.into_answer().unwrap().into_vec() == sent);
     Ok(())
+}
+
+/// Requests that wait for their answers, with what they sent.
+#[derive(Default)]
+pub(crate) struct Asked(BTreeMap<RequestId, &'static [u8]>);
+
+impl Asked {
+    pub(crate) fn ask(&mut self, client: &mut Client, kind: RequestKind, len: usize) -> RequestId {
+        let sent = bytes(len);
+        let id = client.submit(Request::new(kind, sent), SOON).unwrap();
+        self.0.insert(id, sent);
+        id
+    }
+
+    pub(crate) fn take_one(&mut self, client: &mut Client) {
+        let reply = client.next_reply(SOON).unwrap().expect("an answer in time");
+        let sent = self.0.remove(&reply.id()).expect("answered once");
+        assert!(reply.into_answer().unwrap().into_vec() == sent);
+    }
+
+    /// One that is not waited for any more.
+    pub(crate) fn take_back(&mut self, id: RequestId) {
+        self.0.remove(&id);
+    }
+
+    /// Every answer comes, with the right bytes, and once.
+    pub(crate) fn take_all(mut self, client: &mut Client) {
+        while !self.0.is_empty() {
+            self.take_one(client);
+        }
+        assert_eq!(client.outstanding(), 0);
+    }
 }
 
 /// A client that comes now is let in and served, here and where it is directed to.

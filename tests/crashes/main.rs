@@ -1,5 +1,5 @@
-//! The crash matrix: each role is killed, and stopped, before and after every system call of what it does; whoever is
-//! left must go on.
+//! The crash matrix: each role is killed before and after every system call of what it does, and after every store into
+//! shared memory; and stopped there. Whoever is left must go on.
 //!
 //! As part of `cargo test` some of the points are tried: how many stands in each test, which ones is told by a seed.
 //! All of them:
@@ -21,8 +21,10 @@ mod clients;
 #[path = "../common/mod.rs"]
 mod common;
 mod hosts;
+mod programs;
 mod roles;
 mod servers;
+mod steps;
 mod table;
 mod trace;
 mod victim;

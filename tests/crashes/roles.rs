@@ -1,9 +1,10 @@
 //! What victims do.
 
 use std::path::Path;
+use std::time::Duration;
 
 use osps_ipc::restart::EXIT_ALREADY_RUNNING;
-use osps_ipc::{Error, Event, Request, Wait};
+use osps_ipc::{Client, ClientOptions, Error, Event, Request, Wait};
 
 use crate::common::{self, SOON};
 use crate::hosts::{ECHO, FAR, HELD, LARGE, MOVED, bind, bytes, call, connect, handle, try_bind};
@@ -20,9 +21,11 @@ fn victim() {
         "client" => client(at),
         "server" => server(at),
         "server that holds" => hold(at),
+        role if role.starts_with("client steps ") => client_steps(at, role),
+        role if role.starts_with("server steps ") => server_steps(at, role),
         "client that waits" => {
             let mut client = connect(at, "svc");
-            client.submit(Request::new(HELD, "dead"), SOON).unwrap();
+            client.submit(Request::new(HELD, bytes(4)), SOON).unwrap();
             common::tell("connected");
             common::wait_for_end();
         }
@@ -52,7 +55,7 @@ fn client(at: &Path) {
     phase(4);
     let sent = bytes(LARGE);
     let mut lease = client.lease(ECHO, LARGE as u64, SOON).unwrap();
-    lease.write_at(0, &sent).unwrap();
+    lease.write_at(0, sent).unwrap();
     let reply = client.call(Request::new(ECHO, lease), SOON).unwrap();
     assert!(reply.into_answer().unwrap().into_vec() == sent);
     phase(5);
@@ -61,10 +64,10 @@ fn client(at: &Path) {
     call(&mut client, MOVED, 2).unwrap();
     phase(7);
     for _ in 0..3 {
-        client.submit(Request::new(ECHO, "some"), SOON).unwrap();
+        client.submit(Request::new(ECHO, bytes(4)), SOON).unwrap();
     }
-    client.notify(Request::new(ECHO, "told")).unwrap();
-    let id = client.submit(Request::new(ECHO, "some"), SOON).unwrap();
+    client.notify(Request::new(ECHO, bytes(4))).unwrap();
+    let id = client.submit(Request::new(ECHO, bytes(4)), SOON).unwrap();
     let taken_back = client.cancel(id).unwrap();
     for _ in 0..3 {
         client.next_reply(SOON).unwrap().unwrap();
@@ -106,5 +109,107 @@ fn hold(at: &Path) {
             Some(event) => drop(handle("svc", event)),
             None => {}
         }
+    }
+}
+
+/// A client with the smallest rings, in one of these states, and what it then does step by step.
+fn client_steps(at: &Path, state: &str) {
+    // The table is made now.
+    let _ = bytes(0);
+    let mut client = ClientOptions::new()
+        .directory(at)
+        .wait(Wait::Park)
+        .capacity(SMALL, SMALL)
+        .connect("far", SOON)
+        .unwrap();
+    match state {
+        // The server sleeps: it has had nothing else to do.
+        "client steps first" => {
+            phase(1);
+            call(&mut client, ECHO, 24).unwrap();
+        }
+        "client steps wrapped" => {
+            to_the_wrap(&mut client);
+            phase(1);
+            call(&mut client, ECHO, LONG).unwrap();
+        }
+        // The server is kept from taking anything until this sleeps for room.
+        "client steps full" => {
+            common::tell("full");
+            for _ in 0..SMALL / (LONG + 64) {
+                client
+                    .submit(Request::new(ECHO, bytes(LONG)), SOON)
+                    .unwrap();
+            }
+            phase(1);
+            for _ in 0..2 {
+                client
+                    .submit(Request::new(ECHO, bytes(LONG)), SOON)
+                    .unwrap();
+            }
+            while client.outstanding() > 0 {
+                client.next_reply(SOON).unwrap().unwrap();
+            }
+        }
+        other => panic!("no state {other:?}"),
+    }
+    phase(2);
+    drop(client);
+}
+
+/// A server, and what it then does step by step.
+fn server_steps(at: &Path, state: &str) {
+    let _ = bytes(0);
+    let mut server = bind(at, "far", Wait::Park);
+    // So many requests are answered before.
+    let before = match state {
+        "server steps first" => 0,
+        "server steps wrapped" => BEFORE_THE_WRAP,
+        "server steps full" => 2,
+        other => panic!("no state {other:?}"),
+    };
+    let mut answered = 0;
+    let mut next = |answered: &mut u32, timeout| match server.next_timeout(timeout).unwrap() {
+        Some(event) => {
+            *answered += u32::from(matches!(event, Event::Request(_)));
+            handle("far", event)
+        }
+        None => false,
+    };
+    let mut connected = false;
+    while !connected || answered < before {
+        next(&mut answered, SOON);
+        connected = true;
+    }
+    phase(1);
+    match state {
+        // Those that find no room, and those that do when the client has taken some.
+        "server steps full" => {
+            while answered < 8 {
+                next(&mut answered, SOON);
+            }
+        }
+        _ => {
+            while answered == before {
+                next(&mut answered, SOON);
+            }
+        }
+    }
+    // To sleep, and out of it.
+    next(&mut answered, Duration::from_millis(100));
+    phase(2);
+    while !next(&mut answered, SOON) {}
+}
+
+/// The capacity of the rings that are stepped through, and a payload of which less than four fit.
+pub(crate) const SMALL: usize = 4096;
+pub(crate) const LONG: usize = 940;
+
+/// Makes so many calls that the next long record goes on at the ring's beginning, in both directions.
+const BEFORE_THE_WRAP: u32 = 4;
+
+pub(crate) fn to_the_wrap(client: &mut Client) {
+    for len in [8, LONG, LONG, LONG] {
+        call(client, ECHO, len).unwrap();
     }
 }

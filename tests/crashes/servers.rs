@@ -1,49 +1,21 @@
 //! Servers that are killed: a successor starts at once, and every request is answered once.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use osps_ipc::{Client, ClientOptions, Error, Request, RequestId, RequestKind, Wait};
+use osps_ipc::{Client, ClientOptions, Error, Request, Wait};
 
 use crate::common::{SOON, Scratch};
 use crate::hosts::{
-    ECHO, FAR, HELD, Holdings, Host, LARGE, MOVED, QUIT, a_new_client_is_served, bytes, call,
-    connect, try_bind, until,
+    Asked, ECHO, FAR, HELD, Holdings, Host, LARGE, MOVED, QUIT, a_new_client_is_served, bytes,
+    call, connect, try_bind, until,
 };
 use crate::roles::SERVER;
-use crate::table::{Deed, tour, turn};
+use crate::table::{Deed, Tries, tour, turn};
 use crate::victim::{Victim, Walk};
-
-/// Requests that wait for their answers, with what they sent.
-#[derive(Default)]
-struct Asked(BTreeMap<RequestId, Vec<u8>>);
-
-impl Asked {
-    fn ask(&mut self, client: &mut Client, kind: RequestKind, len: usize) -> RequestId {
-        let sent = bytes(len);
-        let id = client.submit(Request::new(kind, &sent), SOON).unwrap();
-        self.0.insert(id, sent);
-        id
-    }
-
-    fn take_one(&mut self, client: &mut Client) {
-        let reply = client.next_reply(SOON).unwrap().expect("an answer in time");
-        let sent = self.0.remove(&reply.id()).expect("answered once");
-        assert!(reply.into_answer().unwrap().into_vec() == sent);
-    }
-
-    /// Every answer comes, with the right bytes, and once.
-    fn take_all(mut self, client: &mut Client) {
-        while !self.0.is_empty() {
-            self.take_one(client);
-        }
-        assert_eq!(client.outstanding(), 0);
-    }
-}
 
 /// What clients do while the server is killed. `over` tells that it was, or that it ended by itself.
 fn clients(at: &Path, over: &Receiver<bool>) {
@@ -54,7 +26,7 @@ fn clients(at: &Path, over: &Receiver<bool>) {
     call(&mut client, MOVED, 18).unwrap();
     let mut other = connect(at, "svc");
     call(&mut other, ECHO, 19).unwrap();
-    other.notify(Request::new(ECHO, "told")).unwrap();
+    other.notify(Request::new(ECHO, bytes(4))).unwrap();
     drop(other);
     let mut asked = Asked::default();
     for len in [20, 21, LARGE, 22, LARGE + 1] {
@@ -115,7 +87,7 @@ fn meet<'scope>(
             let tries = point.phase == 2 || walk.points().is_multiple_of(8);
             let other = match tries.then(|| try_bind(at, "svc", Wait::Park)) {
                 None => None,
-                Some(Ok(server)) => Some(Host::serve(scope, "svc", server)),
+                Some(Ok(server)) => Some(Host::serve(scope, "svc", server, || {})),
                 Some(Err(error)) => {
                     let is_told =
                         matches!(error, Error::AlreadyRunning { .. } | Error::TimedOut { .. });
@@ -157,14 +129,14 @@ fn nobody_answers(at: &Path) {
 }
 
 /// Does the deed at every point of a server's life.
-fn servers(deed: Deed, few: usize) {
+fn servers(deed: Deed, tries: Tries) {
     let _turn = turn();
     let place = Scratch::new();
     let at = place.path();
     thread::scope(|scope| {
         let far = Host::start(scope, at, "far");
         let before = Holdings::of(at);
-        tour("server", deed, few, SERVER, |to| {
+        tour("server", deed, tries, SERVER, |to| {
             thread::scope(|scope| {
                 let (tell, over) = mpsc::channel();
                 let calling = scope.spawn(move || clients(at, &over));
@@ -223,7 +195,7 @@ impl Legacy {
         asked.ask(&mut client, ECHO, 32);
         let taken_back = asked.ask(&mut client, ECHO, 33);
         assert!(client.cancel(taken_back).unwrap());
-        asked.0.remove(&taken_back);
+        asked.take_back(taken_back);
         litter(at);
         Legacy {
             client,
@@ -234,14 +206,14 @@ impl Legacy {
 }
 
 /// Does the deed at every point of what a server does that comes after one that was killed.
-fn successors(deed: Deed, few: usize) {
+fn successors(deed: Deed, tries: Tries) {
     let _turn = turn();
     let place = Scratch::new();
     let at = place.path();
     thread::scope(|scope| {
         let far = Host::start(scope, at, "far");
         let before = Holdings::of(at);
-        tour("successor", deed, few, SERVER, |to| {
+        tour("successor", deed, tries, SERVER, |to| {
             let Legacy {
                 mut client,
                 asked,
@@ -278,20 +250,20 @@ fn successors(deed: Deed, few: usize) {
 
 #[test]
 fn a_server_killed_at_any_system_call_of_its_life_is_a_delay() {
-    servers(Deed::Kill, 60);
+    servers(Deed::Kill, Tries::few(40));
 }
 
 #[test]
 fn a_server_stopped_at_any_system_call_of_its_life_is_a_delay() {
-    servers(Deed::Stop, 40);
+    servers(Deed::Stop, Tries::few(16));
 }
 
 #[test]
 fn a_successor_killed_at_any_system_call_leaves_all_to_the_next_one() {
-    successors(Deed::Kill, 50);
+    successors(Deed::Kill, Tries::few(30));
 }
 
 #[test]
 fn a_successor_stopped_at_any_system_call_is_a_delay() {
-    successors(Deed::Stop, 40);
+    successors(Deed::Stop, Tries::few(16));
 }

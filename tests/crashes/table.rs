@@ -67,12 +67,34 @@ impl Drop for Here<'_> {
     }
 }
 
-/// Tries the points of what a victim does, about `few` of them unless all are wanted. `run` lets it do everything once,
+/// How many points are tried: as part of `cargo test`, and when all are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tries {
+    few: usize,
+    whole: usize,
+}
+
+impl Tries {
+    /// So many, and in the whole matrix every one.
+    pub(crate) const fn few(few: usize) -> Tries {
+        Tries {
+            few,
+            whole: usize::MAX,
+        }
+    }
+
+    /// In the whole matrix not more than so many either.
+    pub(crate) const fn at_most(self, whole: usize) -> Tries {
+        Tries { whole, ..self }
+    }
+}
+
+/// Tries the points of what a victim does. `run` lets it do everything once,
 /// to the point whose number it is given or to the end, checks what comes of it, and gives where it was.
 pub(crate) fn tour(
     victim: &str,
     deed: Deed,
-    few: usize,
+    tries: Tries,
     phases: &[&str],
     mut run: impl FnMut(Option<usize>) -> Walk,
 ) {
@@ -81,7 +103,8 @@ pub(crate) fn tour(
     let seed = seed();
     // Some more than were counted: what the others do meanwhile is not the same each time.
     let all = whole.points() + whole.points() / 8;
-    let every = if is_whole() { 1 } else { all.div_ceil(few) };
+    let most = if is_whole() { tries.whole } else { tries.few };
+    let every = all.div_ceil(most);
     let mut slowest = Duration::ZERO;
     let mut tried: BTreeMap<u32, usize> = BTreeMap::new();
     let mut calls: BTreeMap<Point, usize> = BTreeMap::new();
@@ -100,10 +123,13 @@ pub(crate) fn tour(
         Deed::Stop => "stopped",
     };
     let total: usize = tried.values().sum();
+    let steps = match whole.steps {
+        0 => format!("{} of them different", calls.len()),
+        steps => format!("in {steps} instructions"),
+    };
     println!(
-        "{victim}, {done} at {total} of {} points ({} of them different), every {every} from {} (seed {seed}), {:.1} s; others went on within {slowest:.1?}",
+        "{victim}, {done} at {total} of {} points ({steps}), every {every} from {} (seed {seed}), {:.1} s; others went on within {slowest:.1?}",
         whole.points(),
-        calls.len(),
         1 + seed % every,
         begun.elapsed().as_secs_f64(),
     );
