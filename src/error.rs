@@ -186,6 +186,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// A request was sent from one service to the next too often. Where requests of its kind go is asked anew next time.
+    #[error("requests of kind {kind} to {service:?} are redirected without end")]
+    RedirectLoop {
+        /// The service that was asked first.
+        service: String,
+        /// The kind.
+        kind: String,
+    },
+
     /// The peer broke the protocol; its session is closed.
     #[error("the peer of {at} broke the protocol: {what}")]
     Corrupt {

@@ -24,6 +24,8 @@ mod lies;
 mod poison;
 #[path = "recovery/roles.rs"]
 mod roles;
+#[path = "recovery/routes.rs"]
+mod routes;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

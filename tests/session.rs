@@ -534,6 +534,70 @@ fn a_second_server_is_told_who_serves_and_a_client_without_one_that_nobody_does(
 }
 
 #[test]
+fn a_server_of_no_session_is_refused() {
+    let place = Scratch::new();
+    let options = ServerOptions::new().directory(place.path()).sessions(0);
+    let error = options.bind("svc").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::BadOption {
+                option: "sessions",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(is_empty(place.path()));
+}
+
+#[test]
+fn a_timeout_of_all_time_is_one() {
+    let place = Scratch::new();
+    let serving = Serving::echo(place.path());
+    let options = ClientOptions::new().directory(place.path());
+    let mut client = options.connect("svc", Duration::MAX).unwrap();
+    let reply = client.call(Request::new(ECHO, "x"), Duration::MAX).unwrap();
+    assert_eq!(reply.into_answer().unwrap().into_vec(), b"x");
+    client
+        .submit(Request::new(ECHO, "y"), Duration::MAX)
+        .unwrap();
+    let reply = client.next_reply(Duration::MAX).unwrap().unwrap();
+    assert_eq!(reply.into_answer().unwrap().into_vec(), b"y");
+    drop(serving);
+}
+
+#[test]
+fn a_lease_that_is_held_beyond_a_timeout_is_sent_by_the_next_call() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let at = place.path().to_owned();
+    let asking = thread::spawn(move || {
+        let mut client = client(&at);
+        let mut lease = client.lease(ECHO, 100_000, SOON).unwrap();
+        lease.write_at(0, &[7; 100_000]).unwrap();
+        let short = Duration::from_millis(20);
+        let error = client.call(Request::new(ECHO, "late"), short).unwrap_err();
+        assert!(error.is_timeout(), "{error}");
+        client.submit(Request::new(ECHO, lease), SOON).unwrap();
+        client
+    });
+    // Its connect is answered, its requests are left where they are.
+    let connected = server.next_timeout(SOON).unwrap();
+    assert!(matches!(connected, Some(Event::Connected(_))));
+    let mut client = asking.join().unwrap();
+    // The first was taken back.
+    let Some(Event::Request(mut request)) = server.next_timeout(SOON).unwrap() else {
+        panic!("no request")
+    };
+    let payload = request.take_payload().into_vec();
+    assert!(payload == [7; 100_000]);
+    request.reply(&payload).unwrap();
+    let reply = client.next_reply(SOON).unwrap().expect("an answer in time");
+    assert!(reply.into_answer().unwrap().into_vec() == [7; 100_000]);
+}
+
+#[test]
 fn a_full_server_says_when_to_come_back_and_keeps_room_for_probes() {
     let place = Scratch::new();
     let server = ServerOptions::new()

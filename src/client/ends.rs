@@ -23,6 +23,7 @@ impl Client {
             while let Ok(Some(reply)) = self.link(index)?.receive() {
                 self.stash.push_back(reply);
             }
+            self.taken_back = self.link(index)?.take_back();
             self.forget(index);
             return Err(over);
         }

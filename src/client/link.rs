@@ -227,6 +227,13 @@ impl Link {
         }
     }
 
+    /// Takes all back that no server has begun: which.
+    pub(super) fn take_back(&mut self) -> Vec<u64> {
+        let mut pending = self.pending.ids();
+        pending.retain(|id| matches!(self.cancel(*id), Ok(true)));
+        pending
+    }
+
     /// Says that this side sleeps until a reply comes, and, if `room`, until there is room for a request of the greatest
     /// length. `false`: there is something already.
     pub(super) fn sleep(&mut self, room: bool) -> Result<bool> {

@@ -19,6 +19,7 @@ pub use options::ClientOptions;
 pub use reply::{Rejected, Reply, Request, RequestId};
 
 use self::link::{Content, Link};
+use self::route::Search;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
@@ -37,6 +38,10 @@ const HOPS: u32 = 4;
 ///
 /// It has no thread of its own. A server that dies is a delay, not an error: calls wait, to their deadline, for the next
 /// one to take the session up, unless [`ClientOptions::fail_fast`] says otherwise.
+///
+/// Each request gets one final answer. A server that died may have carried it out, so it may be carried out once more by the
+/// next one: see [`Token`](crate::Token). Requests of one kind are begun in the order in which they were made, as long as
+/// the service does not send them elsewhere. After the loss of the machine nothing is left.
 ///
 /// `Send` but, like a pen, for one user at a time: give each thread a client of its own. A forked child makes its own
 /// too: what it inherits says [`Error::Forked`], and its parent's session goes on.
@@ -57,6 +62,12 @@ pub struct Client {
     /// What nobody waited for in sessions that have ended.
     unwanted: u64,
     next_id: u64,
+    /// The link at which the next look for replies begins, lest one service's replies keep another's waiting.
+    first: usize,
+    /// What no server had begun of a session that has ended, and was taken back.
+    taken_back: Vec<u64>,
+    /// Whether what is waited for may be taken back from a server that is dead.
+    may_leave: bool,
     dropped: u64,
     service: Name,
     stamp: Stamp,
@@ -87,30 +98,40 @@ impl Client {
     /// [`Error::TimedOut`]; the request is taken back if no server has begun it. [`Error::Closed`] if the server has
     /// ended in good order, [`Error::ServerGone`] if it died and the client is to fail fast, [`Error::Corrupt`].
     /// [`Error::NoSpace`] before anything is sent, if a large payload does not fit into memory. What the server
-    /// refuses is no error but a [`Reply`]: see [`Reply::into_answer`].
+    /// refuses is no error but a [`Reply`]: see [`Reply::into_answer`]. [`Error::RedirectLoop`].
+    ///
+    /// Where the service that it was directed to has ended, gave up or is not there, the first one is asked again, within
+    /// the timeout; a request that no server has begun goes elsewhere then.
     pub fn call(&mut self, request: Request<'_>, timeout: Duration) -> Result<Reply> {
         self.check_fork()?;
         let timeout = &mut Timeout::new(timeout);
         let Request { kind, mut body } = request;
-        if let Some((index, id)) = self.send_short(kind, &body, timeout) {
-            let reply = self.wait_for(index, id, timeout)?;
-            if reply.status() != Status::Redirect {
-                return Ok(reply);
-            }
-            self.follow(kind, &reply, timeout)?;
-        }
-        for _ in 0..HOPS {
-            let index = match self.route(kind, timeout)? {
-                route::Route::To(index) => index,
-                route::Route::Refused(reply) => return Ok(reply),
+        let mut sent = self.send_short(kind, &body, timeout);
+        let mut search = Search::new();
+        let (mut hops, mut left) = (0, None);
+        while hops < HOPS {
+            let (index, id) = match sent.take() {
+                Some(sent) => sent,
+                None => {
+                    let index = match self.route(kind, timeout)? {
+                        route::Route::To(index) => index,
+                        route::Route::Refused(reply) => return Ok(reply),
+                    };
+                    body = self.fit(index, body)?;
+                    let id = self.send_until(index, kind, Content::of(&body), timeout)?;
+                    (index, id)
+                }
             };
-            body = self.fit(index, body)?;
-            let id = self.send_until(index, kind, Content::of(&body), timeout)?;
-            let reply = self.wait_for(index, id, timeout)?;
+            let Some(reply) = self.answer_of(index, id, timeout, left == Some(index))? else {
+                left = Some(index);
+                continue;
+            };
             if reply.status() != Status::Redirect {
                 return Ok(reply);
             }
-            self.follow(kind, &reply, timeout)?;
+            if self.follow(kind, &reply, timeout, &mut search)?.is_some() {
+                hops += 1;
+            }
         }
         Err(self.lost(kind))
     }
@@ -138,8 +159,8 @@ impl Client {
     /// in the ring until the time is up, and takes replies off meanwhile.
     ///
     /// The first request of a kind to a server that directs is preceded by a question, which is waited for.
-    /// A request that is answered by [`Status::Redirect`] is not sent again: the reply says so, and the next
-    /// one of its kind takes the new way.
+    /// A request that is answered by [`Status::Redirect`] is not sent again: the reply says so, and a server that
+    /// directs is asked again where the next one of its kind goes.
     ///
     /// # Errors
     ///

@@ -78,6 +78,14 @@ impl Requests {
         Some(wanted)
     }
 
+    /// Those that are not answered.
+    pub(super) fn ids(&self) -> Vec<u64> {
+        let all = self.first.iter().chain(&self.rest);
+        all.filter(|pending| !pending.answered)
+            .map(|pending| pending.id)
+            .collect()
+    }
+
     /// How many are not answered.
     #[inline]
     pub(super) fn len(&self) -> usize {

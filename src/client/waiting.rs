@@ -94,12 +94,16 @@ impl Client {
             }
             match step {
                 Step::Again => {}
-                Step::Check => self.take_bells(Deadline::passed())?,
+                Step::Check => {
+                    self.take_bells(Deadline::passed())?;
+                    self.leave_the_dead(index, id)?;
+                }
                 Step::Sleep => {
                     if self.sleep(None)? {
                         self.take_bells(timeout.deadline())?;
                     }
                     self.wake();
+                    self.leave_the_dead(index, id)?;
                     patience.reset();
                 }
                 Step::TimedOut => {
@@ -117,7 +121,10 @@ impl Client {
         for _ in 0..BATCH {
             match self.on_link(index, Link::receive)? {
                 None => break,
-                Some(reply) if reply.id().0 != id => self.keep(reply),
+                Some(reply) if reply.id().0 != id => {
+                    self.note_redirect(index, &reply);
+                    self.keep(reply);
+                }
                 Some(reply) if reply.status().is_final() => return Ok(Some(reply)),
                 Some(_) => {}
             }
@@ -197,10 +204,17 @@ impl Client {
     /// The next reply in any session.
     #[inline]
     pub(super) fn receive_any(&mut self) -> Result<Option<Reply>> {
-        for index in 0..self.links.len() {
+        for _ in 0..self.links.len() {
+            let index = if self.first < self.links.len() {
+                self.first
+            } else {
+                0
+            };
+            self.first = index + 1;
             if self.links.get(index).is_some_and(Option::is_some)
                 && let Some(reply) = self.on_link(index, Link::receive)?
             {
+                self.note_redirect(index, &reply);
                 return Ok(Some(reply));
             }
         }

@@ -61,12 +61,14 @@ impl Incoming {
         }
     }
 
-    /// Whether a server had begun this request before, and died: its side effects may have happened.
+    /// Whether a server had begun this request before, and ended: its side effects may have happened. A handler that has
+    /// any looks whether this [`token`](Incoming::token) was carried out.
     pub fn is_redelivered(&self) -> bool {
         self.0.delivery.attempts > 1
     }
 
-    /// How often it was begun, this time included.
+    /// How often it was begun, this time included, as far as it was counted: a begin that it is not charged with
+    /// ([`ServerOptions::max_deaths`](crate::ServerOptions::max_deaths)) counts once at most.
     pub fn attempts(&self) -> u32 {
         self.0.delivery.attempts
     }

@@ -58,6 +58,10 @@ const LOOKS_A_COLLECT: u32 = 128;
 /// It is driven by [`next_timeout`](Server::next_timeout), or by polling its descriptor: see
 /// [`arm`](Server::arm). It has no thread of its own, and uses no CPU time while nothing happens.
 ///
+/// What its predecessor had not answered when it died comes again, in the order of each session, as
+/// [redelivered](Incoming::is_redelivered): handlers are run at least once, and each request is answered once. What was in
+/// hand at the death comes one at a time: see [`ServerOptions::max_deaths`].
+///
 /// Dropped, it closes every session in good order and removes the service's directory. Dropped by a panic it leaves
 /// everything in place, so that a successor can go on with the sessions.
 #[derive(Debug)]

@@ -99,7 +99,11 @@ impl Seat {
                 (core.failure(id, &reason), Some(problem))
             }
         };
-        self.sent(core.send(Some(ticket), outgoing), core)?;
+        let sent = core.send(Some(ticket), outgoing);
+        if sent.is_err() {
+            core.let_go(ticket);
+        }
+        self.sent(sent, core)?;
         problem.map_or(Ok(()), Err)
     }
 

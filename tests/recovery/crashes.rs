@@ -117,6 +117,50 @@ fn what_a_killed_server_has_answered_is_not_asked_again() {
     assert_eq!(client.unwanted(), 0);
 }
 
+/// Marks the answered ones among the first records of a session as begun: as if their server had died after it had
+/// published the answer, and before it could note that.
+fn forget_the_answers(at: &Path, records: u64) -> usize {
+    use std::os::unix::fs::FileExt;
+    let seg = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(at.join("svc/s/0/seg"))
+        .unwrap();
+    let mut forgotten = 0;
+    for n in 0..records {
+        // Behind the header, the lines and the ring's control: two cache lines each, the state in the third word.
+        let state = 128 + 256 + 512 + 128 * n + 16;
+        let mut word = [0; 8];
+        seg.read_exact_at(&mut word, state).unwrap();
+        if u64::from_le_bytes(word) == 3 {
+            seg.write_all_at(&0x102_u64.to_le_bytes(), state).unwrap();
+            forgotten += 1;
+        }
+    }
+    forgotten
+}
+
+#[test]
+fn a_request_that_is_answered_by_two_servers_has_one_answer_and_the_other_is_counted() {
+    let place = Scratch::new();
+    let mut dies = start("all but the first 20", &place);
+    dies.expect("bound");
+    let mut client = client(place.path());
+    let asked = submit(&mut client, 20);
+    dies.expect("answered");
+    dies.kill();
+    assert_eq!(forget_the_answers(place.path(), 20), 19);
+    let ((), seen) = serving(server(place.path()), || {
+        fetch(&mut client, asked);
+        // The second answers are behind the first ones, and before this one.
+        client.call(Request::new(ECHO, "last"), SOON).unwrap();
+        assert_eq!(client.unwanted(), 19);
+    });
+    let again = seen.iter().filter(|seen| seen.redelivered);
+    let tokens: BTreeSet<_> = again.map(|seen| &seen.token).collect();
+    assert_eq!((tokens.len(), seen.len()), (20, 21));
+}
+
 #[test]
 fn answers_that_found_no_room_in_a_killed_server_are_given_by_the_next_one() {
     let place = Scratch::new();
