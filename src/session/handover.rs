@@ -67,6 +67,17 @@ impl Segment {
         self.data.len() as u64
     }
 
+    fn holds(&self, len: u64) -> Result<()> {
+        if len <= self.capacity() {
+            return Ok(());
+        }
+        Err(Error::OutOfBounds {
+            offset: 0,
+            len,
+            limit: self.capacity(),
+        })
+    }
+
     /// Says that the segment is on its way to a receiver, who frees it.
     pub(crate) fn mark_in_use(&self) {
         self.control.in_use.store(1, Ordering::Relaxed);
@@ -273,11 +284,11 @@ impl Mapped {
         number: u64,
         len: u64,
     ) -> Result<Arc<Segment>> {
-        let known = self
-            .segments
-            .iter()
-            .position(|segment| segment.number == number);
-        let segment = match known {
+        let is_it = |segment: &Arc<Segment>| segment.number == number;
+        if let Some(last) = self.segments.last().filter(|last| is_it(last)) {
+            return last.holds(len).map(|()| Arc::clone(last));
+        }
+        let segment = match self.segments.iter().position(is_it) {
             Some(index) => self.segments.remove(index),
             None => {
                 let directory = directory()?;
@@ -292,14 +303,7 @@ impl Mapped {
             }
         };
         self.segments.push(Arc::clone(&segment));
-        if len > segment.capacity() {
-            return Err(Error::OutOfBounds {
-                offset: 0,
-                len,
-                limit: segment.capacity(),
-            });
-        }
-        Ok(segment)
+        segment.holds(len).map(|()| segment)
     }
 }
 

@@ -27,7 +27,7 @@ impl Lease {
         owner: u64,
         lease: impl FnOnce(u64) -> Result<Lease>,
     ) -> Result<Lease> {
-        if self.owner == owner {
+        if self.belongs_to(owner) {
             return Ok(self);
         }
         let mut copy = lease(self.len)?;
@@ -45,6 +45,12 @@ impl Lease {
             offset += len as u64;
         }
         Ok(copy)
+    }
+
+    /// Whether it is of the session with this generation.
+    #[inline]
+    pub(crate) fn belongs_to(&self, generation: u64) -> bool {
+        self.owner == generation
     }
 
     /// The length of the payload in bytes.

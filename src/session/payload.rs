@@ -59,7 +59,7 @@ pub struct Payload(Kind);
 
 enum Kind {
     Inline(Buffer),
-    Segment(Box<Received>),
+    Segment(Received),
 }
 
 /// A part of the sender's segment, given back when dropped.
@@ -113,12 +113,12 @@ impl Payload {
     /// A part of a segment that was checked to hold it. `frees`: whether dropping it gives the segment back, as
     /// for a reply.
     pub(crate) fn segment(segment: Arc<Segment>, offset: u64, len: u64, frees: bool) -> Payload {
-        Payload(Kind::Segment(Box::new(Received {
+        Payload(Kind::Segment(Received {
             segment,
             offset,
             len,
             frees: frees.then(fork::stamp),
-        })))
+        }))
     }
 
     /// The length in bytes.

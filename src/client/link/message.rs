@@ -122,6 +122,15 @@ impl Link {
         matches!(&body.0, BodyKind::Bytes(bytes) if bytes.len() <= self.inline_limit())
     }
 
+    /// Whether it can be sent over this link as it is.
+    #[inline]
+    pub(in crate::client) fn has_fit(&self, body: &Body<'_>) -> bool {
+        match &body.0 {
+            BodyKind::Bytes(bytes) => bytes.len() <= self.inline_limit(),
+            BodyKind::Lease(lease) => lease.belongs_to(self.generation),
+        }
+    }
+
     /// Puts what the ring does not take into a segment of the session.
     pub(in crate::client) fn fit<'a>(&mut self, body: Body<'a>) -> Result<Body<'a>> {
         let lease = match body.0 {
