@@ -11,11 +11,11 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::{self, BellReader, BellWriter};
 use crate::segment::SegmentOptions;
-use crate::session::Broken;
 use crate::session::layout::{self, DOWN, Geometry, Memory, PROBE, SEGMENT, Status, UP};
-use crate::sys::clock::Deadline;
+use crate::session::{Broken, Wait};
+use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{self, Interest};
-use crate::sys::{file, process};
+use crate::sys::{file, process, thread};
 
 /// A session that is published and has not been taken up yet.
 #[derive(Debug)]
@@ -49,8 +49,7 @@ impl ClientOptions {
             let Some(published) = self.publish(&view, deadline)? else {
                 continue;
             };
-            ring_the_door(&view)?;
-            match published.await_server(service, deadline)? {
+            match published.await_server(self.wait, service, deadline)? {
                 Status::Pending => {
                     // For a server that takes it up this very moment.
                     published.memory.client.leaving.store(1, Ordering::Relaxed);
@@ -76,7 +75,7 @@ impl ClientOptions {
         let Some(maker) = view.session_maker()? else {
             return Ok(None);
         };
-        let Some(mut builder) = maker.build(deadline)? else {
+        let Some(builder) = maker.build(deadline)? else {
             return Ok(None);
         };
         let geometry = self.geometry();
@@ -85,8 +84,7 @@ impl ClientOptions {
         fifo::make_bell(builder.directory(), DOWN)?;
         let down = BellReader::open(builder.directory(), DOWN)?;
         // Who sees our end close is to find our lock free.
-        builder.keep_lock_above(&down)?;
-        let Some(place) = builder.publish()? else {
+        let Some(place) = builder.publish(&down, || ring_the_door(view))? else {
             return Ok(None);
         };
         Ok(Some(Published {
@@ -106,7 +104,7 @@ impl ClientOptions {
         let len = usize::try_from(geometry.payload_len()).unwrap_or(usize::MAX);
         let path = builder.directory().path();
         let segment = SegmentOptions::raw(layout::FINGERPRINT, len)
-            .create_at(builder.directory(), SEGMENT)?;
+            .create_unseen(builder.directory(), SEGMENT)?;
         let memory = Memory::new(segment.region(), geometry).ok_or_else(|| Error::TooLong {
             what: "session",
             len: len as u64,
@@ -133,12 +131,14 @@ impl ClientOptions {
 
 impl Published {
     /// Waits until the server has said something of the session; `Pending` if it has not in time.
-    fn await_server(&self, service: &Name, deadline: Deadline) -> Result<Status> {
+    fn await_server(&self, wait: Wait, service: &Name, deadline: Deadline) -> Result<Status> {
+        if wait != Wait::Park {
+            self.spin();
+        }
         loop {
             // Taken off first: what is rung for after this look is seen by the next wait.
             self.down.drain();
-            // SYNC(status): pairs with the server's store.
-            let word = self.memory.server.status.load(Ordering::Acquire);
+            let word = self.status();
             let status = Status::unpack(word)
                 .ok_or_else(|| Broken::Status(word).into_error(service.as_str()))?;
             if status != Status::Pending || deadline.has_passed() {
@@ -149,6 +149,29 @@ impl Published {
                 self.place.directory().path(),
             ))?;
         }
+    }
+
+    /// Looks for what the server says for as long as one needs that has to wake first. The core is offered to others
+    /// all the time: the server may need this very one.
+    fn spin(&self) {
+        /// Twice what a server takes that is awake.
+        const LONGEST_NS: u64 = 100_000;
+        const LOOKS: u32 = 64;
+        let until = clock::monotonic_ns().saturating_add(LONGEST_NS);
+        while clock::monotonic_ns() < until {
+            for _ in 0..LOOKS {
+                if self.status() != Status::Pending.pack() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            thread::give_way();
+        }
+    }
+
+    fn status(&self) -> u64 {
+        // SYNC(status): pairs with the server's store.
+        self.memory.server.status.load(Ordering::Acquire)
     }
 
     /// Shows the session under the path of its slot from now on.

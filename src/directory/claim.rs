@@ -195,8 +195,8 @@ fn build_new(
         Err(error) if is_errno(&error, Errno::NOENT) => return Ok(Step::StartOver),
         scratch => scratch?,
     };
-    let begun =
-        Maker::enter(&scratch, deadline).and_then(|maker| Ok((maker, HalfMade::create(&scratch)?)));
+    let begun = Maker::enter(&scratch, deadline, || Ok(true))
+        .and_then(|maker| Ok((maker, HalfMade::create(&scratch)?)));
     let (maker, half) = match begun {
         // So was the scratch directory in it.
         Err(error) if is_errno(&error, Errno::NOENT) => return Ok(Step::StartOver),

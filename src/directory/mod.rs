@@ -52,6 +52,8 @@ const TRIES: u32 = 1000;
 pub struct Directory {
     fd: OwnedFd,
     path: PathBuf,
+    /// Its device and inode.
+    identity: (u64, u64),
     /// Made by this crate under a path of its own choice, so that whoever leaves last removes it.
     is_default: bool,
 }
@@ -65,7 +67,7 @@ impl Directory {
     pub fn open(path: impl AsRef<Path>) -> Result<Directory> {
         let path = clean(path.as_ref())?;
         match file::open_directory_path(&path) {
-            Ok(fd) => Directory::check(fd, path),
+            Ok(fd) => Directory::look(fd, path),
             Err(errno) => Err(refusal(&path, file::status_of_path(&path).ok(), errno)),
         }
     }
@@ -76,8 +78,8 @@ impl Directory {
     /// [`Error::Os`] if it cannot be made.
     pub fn create(path: impl AsRef<Path>) -> Result<Directory> {
         let path = clean(path.as_ref())?;
-        let fd = file::create_directory_path(&path).map_err(Error::os("create", &path))?;
-        Directory::check(fd, path)
+        let made = file::create_directory_path(&path).map_err(Error::os("create", &path))?;
+        Directory::check(made, path)
     }
 
     /// Opens the directory of this name in this one, and makes it if it does not exist.
@@ -106,6 +108,7 @@ impl Directory {
         Ok(Directory {
             fd,
             path: self.path.clone(),
+            identity: self.identity,
             is_default: self.is_default,
         })
     }
@@ -114,7 +117,7 @@ impl Directory {
     pub(crate) fn open_at(&self, name: &str) -> Result<Directory> {
         let path = self.path.join(name);
         match file::open_directory_at(&self.fd, name) {
-            Ok(fd) => Directory::check(fd, path),
+            Ok(fd) => Directory::look(fd, path),
             Err(errno) => Err(refusal(&path, file::status_at(&self.fd, name).ok(), errno)),
         }
     }
@@ -139,8 +142,8 @@ impl Directory {
     /// Makes a directory in this one.
     pub(crate) fn create_at(&self, name: &str) -> Result<Directory> {
         let path = self.path.join(name);
-        let fd = file::create_directory_at(&self.fd, name).map_err(Error::os("create", &path))?;
-        Directory::check(fd, path)
+        let made = file::create_directory_at(&self.fd, name).map_err(Error::os("create", &path))?;
+        Directory::check(made, path)
     }
 
     /// The same directory, shown under another path after it was renamed.
@@ -149,10 +152,8 @@ impl Directory {
     }
 
     /// Its device and inode.
-    pub(crate) fn identity(&self) -> Result<(u64, u64)> {
-        file::status(&self.fd)
-            .map(|status| status.identity)
-            .map_err(Error::os("look at", &self.path))
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        self.identity
     }
 
     /// Whether it has not been removed.
@@ -162,13 +163,18 @@ impl Directory {
             .map_err(Error::os("look at", &self.path))
     }
 
-    fn check(fd: OwnedFd, path: PathBuf) -> Result<Directory> {
+    fn look(fd: OwnedFd, path: PathBuf) -> Result<Directory> {
         let status = file::status(&fd).map_err(Error::os("look at", &path))?;
+        Directory::check((fd, status), path)
+    }
+
+    fn check((fd, status): (OwnedFd, FileStatus), path: PathBuf) -> Result<Directory> {
         match fault(&path, &status, file::effective_uid()) {
             Some(reason) => Err(Error::BadDirectory { path, reason }),
             None => Ok(Directory {
                 fd,
                 path,
+                identity: status.identity,
                 is_default: false,
             }),
         }
@@ -255,6 +261,7 @@ mod tests {
             owner: 7,
             links: 2,
             len: 0,
+            reserved: 0,
         }
     }
 

@@ -56,7 +56,7 @@ impl Directory {
     pub(crate) fn current(&self, missing: Missing) -> Result<Option<Directory>> {
         for _ in 0..TRIES {
             match file::status_of_path(&self.path) {
-                Ok(status) if status.identity == self.identity()? => {
+                Ok(status) if status.identity == self.identity() => {
                     return self.try_clone().map(Some);
                 }
                 _ => {}
@@ -92,8 +92,8 @@ impl Directory {
 
     /// Removes it if it is empty and of this crate's choice. Whoever is about to use it starts over.
     pub(crate) fn leave(&self) {
-        let is_named = file::status_of_path(&self.path)
-            .is_ok_and(|status| self.identity().is_ok_and(|own| own == status.identity));
+        let is_named =
+            file::status_of_path(&self.path).is_ok_and(|status| status.identity == self.identity());
         if self.is_default && is_named {
             // Not empty, or removed by another: both are fine.
             let _ = file::remove_directory_path(&self.path);

@@ -29,11 +29,17 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    /// Becomes a maker; a cleaner is waited for. What the dead have left behind is removed on the way in.
-    pub(super) fn enter(scratch: &Directory, deadline: Deadline) -> Result<Maker> {
+    /// Becomes a maker; a cleaner is waited for. What the dead have left behind is removed on the way in, if it is
+    /// `ours_to_clean`: asked only where there may be something.
+    pub(super) fn enter(
+        scratch: &Directory,
+        deadline: Deadline,
+        ours_to_clean: impl FnOnce() -> Result<bool>,
+    ) -> Result<Maker> {
         let flock = open_flock(scratch)?;
         let os = |doing| Error::os(doing, scratch.path());
-        let dead = if may_hold_dead(scratch)? && flock.try_exclusive().map_err(os("lock"))? {
+        let cleans = may_hold_dead(scratch)? && ours_to_clean()?;
+        let dead = if cleans && flock.try_exclusive().map_err(os("lock"))? {
             file::names_in(scratch).map_err(os("list"))?
         } else {
             Vec::new()
@@ -53,6 +59,9 @@ impl Maker {
 
 /// Removes what the dead have left behind, unless somebody is making something just now.
 pub(super) fn clean(scratch: &Directory) -> Result<()> {
+    if !may_hold_dead(scratch)? {
+        return Ok(());
+    }
     let flock = open_flock(scratch)?;
     if !flock
         .try_exclusive()
@@ -104,9 +113,14 @@ fn is_held(scratch: &Directory, name: &CStr) -> bool {
 /// A directory that is being made. Unless it is published, it is removed with this.
 #[derive(Debug)]
 pub(super) struct HalfMade<'s> {
+    directory: Directory,
+    place: Unpublished<'s>,
+}
+
+#[derive(Debug)]
+struct Unpublished<'s> {
     scratch: &'s Directory,
     name: CString,
-    directory: Directory,
     is_published: bool,
     stamp: Stamp,
 }
@@ -117,13 +131,13 @@ impl<'s> HalfMade<'s> {
         let name = random_name(scratch)?;
         let text = name.to_string_lossy();
         let directory = scratch.create_at(&text)?;
-        Ok(HalfMade {
+        let place = Unpublished {
             scratch,
             name,
-            directory,
             is_published: false,
             stamp: fork::stamp(),
-        })
+        };
+        Ok(HalfMade { directory, place })
     }
 
     /// The directory.
@@ -133,21 +147,24 @@ impl<'s> HalfMade<'s> {
 
     /// The random name.
     pub(super) fn name(&self) -> &CStr {
-        &self.name
+        &self.place.name
     }
 
     /// Gives it its name, in one step. On an error it is removed.
-    pub(super) fn publish(mut self, parent: &Directory, name: &CStr) -> Result<Directory> {
+    pub(super) fn publish(self, parent: &Directory, name: &CStr) -> Result<Directory> {
         let path = parent.path().join(&*name.to_string_lossy());
-        let directory = self.directory.try_clone()?;
-        file::rename_at(self.scratch, &*self.name, parent, name)
+        let HalfMade {
+            directory,
+            mut place,
+        } = self;
+        file::rename_at(place.scratch, &*place.name, parent, name)
             .map_err(Error::os("publish", &path))?;
-        self.is_published = true;
+        place.is_published = true;
         Ok(directory.at(path))
     }
 }
 
-impl Drop for HalfMade<'_> {
+impl Drop for Unpublished<'_> {
     fn drop(&mut self) {
         // In a forked child it is the parent's.
         if !self.is_published && self.stamp.is_current() {
@@ -167,8 +184,16 @@ pub(super) fn bury(
     Ok(tombstone)
 }
 
-/// Removes a tombstone with all that is in it.
-pub(super) fn remove(scratch: &Directory, tombstone: &CStr) -> Result<()> {
+/// Removes a tombstone with all that is in it. `names` are those that are likely to be: they are not looked for.
+pub(super) fn remove(scratch: &Directory, tombstone: &CStr, names: &[&str]) -> Result<()> {
+    if !names.is_empty()
+        && let Ok(directory) = file::open_directory_at(scratch, tombstone)
+    {
+        for name in names {
+            // What is not there, or no file, is seen to below.
+            let _ = file::unlink_at(&directory, *name);
+        }
+    }
     remove_tree(scratch.as_fd(), tombstone, DEPTH).map_err(Error::os(
         "remove",
         scratch.path().join(&*tombstone.to_string_lossy()),
@@ -194,7 +219,7 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &CStr, depth: u32) -> rustix::io::R
             Err(Errno::NOENT) => return Ok(()),
             opened => opened?,
         };
-        let mut names = file::names_in(&directory)?;
+        let mut names = file::names_in_own(&directory)?;
         names.sort_unstable_by_key(|name| name.to_bytes() == LOCK.as_bytes());
         for name in names {
             match file::unlink_at(&directory, &*name) {

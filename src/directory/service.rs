@@ -136,7 +136,7 @@ impl RetiredService<'_> {
     pub(crate) fn delete(self) -> Result<()> {
         let removed = self
             .tombstone
-            .map_or(Ok(()), |name| scratch::remove(&self.graveyard, &name));
+            .map_or(Ok(()), |name| scratch::remove(&self.graveyard, &name, &[]));
         leave_runtime(&self.held.runtime);
         removed
     }
@@ -160,7 +160,7 @@ pub(super) fn c_name(service: &Name) -> Result<CString> {
 
 /// Whether the name still leads to this directory.
 pub(super) fn is_named(runtime: &Directory, service: &Name, directory: &Directory) -> Result<bool> {
-    is_same(runtime, service.as_str(), directory.identity()?)
+    is_same(runtime, service.as_str(), directory.identity())
 }
 
 pub(super) fn is_same(directory: &Directory, name: &str, identity: (u64, u64)) -> Result<bool> {

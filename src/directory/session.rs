@@ -50,20 +50,16 @@ impl ServiceView {
 }
 
 impl SessionMaker<'_> {
-    /// Begins a session: a directory that nobody else sees, with the session's lock held. `None`: as in
-    /// [`ServiceView::session_maker`].
+    /// Begins a session: a directory that nobody else sees. `None`: as in [`ServiceView::session_maker`].
     pub(crate) fn build(&self, deadline: Deadline) -> Result<Option<SessionBuilder<'_>>> {
-        let begun = Maker::enter(&self.tmp, deadline).and_then(|maker| {
-            let half = HalfMade::create(&self.tmp)?;
-            let lock = holder::create_locked(half.directory(), Role::Client)
-                .map_err(Error::os("create", half.directory().path().join(LOCK)))?;
-            Ok((maker, half, lock))
-        });
+        // A server that runs removes what the dead leave as soon as it has nothing better to do.
+        let ours_to_clean = || self.view.is_held().map(|held| !held);
+        let begun = Maker::enter(&self.tmp, deadline, ours_to_clean)
+            .and_then(|maker| Ok((maker, HalfMade::create(&self.tmp)?)));
         match begun {
-            Ok((maker, half, lock)) => Ok(Some(SessionBuilder {
+            Ok((maker, half)) => Ok(Some(SessionBuilder {
                 maker: self,
                 half,
-                lock,
                 _maker: maker,
             })),
             Err(error) => self.view.unless_removed(error).map(|()| None),
@@ -76,7 +72,6 @@ impl SessionMaker<'_> {
 pub(crate) struct SessionBuilder<'m> {
     maker: &'m SessionMaker<'m>,
     half: HalfMade<'m>,
-    lock: OfdLock,
     _maker: Maker,
 }
 
@@ -86,25 +81,31 @@ impl SessionBuilder<'_> {
         self.half.directory()
     }
 
-    /// To be called with every FIFO end that is opened: see [`ServiceDir::keep_lock_above`].
-    pub(crate) fn keep_lock_above(&mut self, fifo: impl AsFd) -> Result<()> {
-        let path = self.half.directory().path();
-        self.lock
-            .keep_above(fifo)
-            .map_err(Error::os("move", path.join(LOCK)))
-    }
-
-    /// Puts the complete session where the server, or the next one, looks for it. `None`: the service was removed
+    /// Takes the session's lock, above `fifo` (see [`ServiceDir::keep_lock_above`]; taken last, it seldom has to be
+    /// moved there), and puts the complete session where the server, or the next one, looks for it. Then `tell` is
+    /// called, so that a server has begun with it when this ends. `None`: the service was removed
     /// before; nothing is left of the session, and the service is to be looked for again.
     ///
     /// A server that removes the service afterwards finds the session and says in it that it is closed.
-    pub(crate) fn publish(self) -> Result<Option<SessionDir>> {
+    pub(crate) fn publish(
+        self,
+        fifo: impl AsFd,
+        tell: impl FnOnce() -> Result<()>,
+    ) -> Result<Option<SessionDir>> {
         let SessionMaker { view, new, .. } = self.maker;
+        let path = self.half.directory().path().join(LOCK);
+        let locked = holder::create_locked(self.half.directory(), Role::Client);
+        let lock = locked.and_then(|mut lock| lock.keep_above(fifo).map(|()| lock));
+        let lock = match lock.map_err(Error::os("create", path)) {
+            Ok(lock) => lock,
+            Err(error) => return view.unless_removed(error).map(|()| None),
+        };
         let name = self.half.name().to_owned();
         let directory = match self.half.publish(new, &name) {
             Ok(directory) => directory,
             Err(error) => return view.unless_removed(error).map(|()| None),
         };
+        tell()?;
         // What is published before the service loses its name is seen by its server's last look: see
         // `ServiceDir::retire`. What comes later sees here that the name is lost.
         if !view.is_named()? {
@@ -113,7 +114,7 @@ impl SessionBuilder<'_> {
         Ok(Some(SessionDir {
             directory,
             name,
-            lock: self.lock,
+            lock,
         }))
     }
 }
@@ -155,7 +156,7 @@ impl SessionDir {
             return Ok(false);
         };
         match scratch::bury(&maker.new, &self.name, &maker.tmp) {
-            Ok(tombstone) => scratch::remove(&maker.tmp, &tombstone).map(|()| true),
+            Ok(tombstone) => scratch::remove(&maker.tmp, &tombstone, &[]).map(|()| true),
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(Error::os("withdraw", self.directory.path())(errno)),
         }
@@ -177,7 +178,7 @@ impl NewSession {
 impl ServiceDir {
     /// The sessions that wait, in no order.
     pub(crate) fn new_sessions(&self) -> Result<Vec<NewSession>> {
-        let names = file::names_in(&self.new).map_err(Error::os("list", self.new.path()))?;
+        let names = file::names_in_own(&self.new).map_err(Error::os("list", self.new.path()))?;
         let ours = names.into_iter().filter(|name| file::is_random_name(name));
         Ok(ours.map(NewSession).collect())
     }
@@ -220,16 +221,25 @@ impl ServiceDir {
             .map_or(Ok(false), |session| is_owner_alive(&session))
     }
 
-    /// Takes the session in a slot out and removes it, whoever holds it. The slot is free afterwards, even if
-    /// something of the session could not be removed yet.
-    pub(crate) fn remove_slot(&self, slot: u32) -> Result<()> {
+    /// Takes the session in a slot out, whoever holds it, so that the slot is free. What it was is to be
+    /// [removed](ServiceDir::remove_tombstone).
+    pub(crate) fn clear_slot(&self, slot: u32) -> Result<Option<Tombstone>> {
         let name = CString::new(slot.to_string()).unwrap_or_default();
-        self.remove_session(&self.slots, &name)
+        self.bury(&self.slots, &name)
     }
 
-    /// [`ServiceDir::remove_slot`] for a session that waits.
-    pub(crate) fn remove_new(&self, session: &NewSession) -> Result<()> {
-        self.remove_session(&self.new, &session.0)
+    /// [`ServiceDir::clear_slot`] for a session that waits.
+    pub(crate) fn clear_new(&self, session: &NewSession) -> Result<Option<Tombstone>> {
+        self.bury(&self.new, &session.0)
+    }
+
+    /// Removes what a session was that has been taken out. `names` are those of its files that it is sure to have had.
+    pub(crate) fn remove_tombstone(
+        &self,
+        Tombstone(name): &Tombstone,
+        names: &[&str],
+    ) -> Result<()> {
+        scratch::remove(&self.tmp, name, names)
     }
 
     /// Removes what clients have left behind that died while they built a session.
@@ -237,10 +247,10 @@ impl ServiceDir {
         scratch::clean(&self.tmp)
     }
 
-    fn remove_session(&self, parent: &Directory, name: &CStr) -> Result<()> {
+    fn bury(&self, parent: &Directory, name: &CStr) -> Result<Option<Tombstone>> {
         match scratch::bury(parent, name, &self.tmp) {
-            Ok(tombstone) => scratch::remove(&self.tmp, &tombstone),
-            Err(Errno::NOENT) => Ok(()),
+            Ok(tombstone) => Ok(Some(Tombstone(tombstone))),
+            Err(Errno::NOENT) => Ok(None),
             Err(errno) => {
                 let path = parent.path().join(&*name.to_string_lossy());
                 Err(Error::os("remove", path)(errno))
@@ -248,6 +258,10 @@ impl ServiceDir {
         }
     }
 }
+
+/// A session that has lost its name and is to be removed.
+#[derive(Debug)]
+pub(crate) struct Tombstone(CString);
 
 /// Whether the client of a session holds its lock.
 pub(crate) fn is_owner_alive(session: &Directory) -> Result<bool> {
@@ -259,12 +273,16 @@ pub(crate) fn is_owner_alive(session: &Directory) -> Result<bool> {
     .map_err(Error::os("look at", session.path().join(LOCK)))
 }
 
-/// Who made a session, as its lock file says; `None` if that cannot be read.
-pub(crate) fn owner(session: &Directory) -> Result<Option<Identity>> {
-    holder::open_to_look(session)
-        .and_then(|look| Holder::read(&look))
-        .map(|holder| holder.map(|holder| holder.identity))
-        .map_err(Error::os("read", session.path().join(LOCK)))
+/// Who made a session, as its lock file says: nothing if nobody holds its lock; `Some(None)` if that cannot be read.
+pub(crate) fn live_owner(session: &Directory) -> Result<Option<Option<Identity>>> {
+    let looked = holder::open_to_look(session).and_then(|look| match lock::is_held(&look)? {
+        true => Ok(Some(Holder::read(&look)?.map(|holder| holder.identity))),
+        false => Ok(None),
+    });
+    match looked {
+        Err(Errno::NOENT) => Ok(None),
+        looked => looked.map_err(Error::os("look at", session.path().join(LOCK))),
+    }
 }
 
 fn unless_missing(opened: Result<Directory>) -> Result<Option<Directory>> {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::sys::map::{MAP_ALIGN, Map, ReadMap, Region, WORD};
 use crate::sys::process::Identity;
 use crate::sys::segment_file::{self as sys, Unpublished};
-use crate::sys::{file, inherit};
+use crate::sys::{file, inherit, pages};
 
 /// What an error calls a segment without a name.
 const ANONYMOUS: &str = "(anonymous segment)";
@@ -194,6 +194,19 @@ impl<T: ?Sized> SegmentOptions<T> {
         Ok(SharedSegment::new(region, len, None, path))
     }
 
+    /// [`SegmentOptions::create_at`] in a directory that nobody else can see yet, and that goes with all that is in it
+    /// if this fails: the segment has its name at once.
+    pub(crate) fn create_unseen(
+        &self,
+        directory: &Directory,
+        name: &str,
+    ) -> Result<SharedSegment<T>> {
+        let path = directory.path().join(name);
+        let fd = file::create_file_at(directory, name).map_err(Error::os("create", &path))?;
+        let (region, len) = self.fill(fd.as_fd(), &path, directory.path())?;
+        Ok(SharedSegment::new(region, len, None, path))
+    }
+
     /// [`SegmentOptions::open`] for a name of the crate's own.
     pub(crate) fn open_at(&self, directory: &Directory, name: &str) -> Result<SharedSegment<T>> {
         let path = directory.path().join(name);
@@ -242,7 +255,7 @@ impl<T: ?Sized> SegmentOptions<T> {
                 free,
             });
         }
-        file::reserve(fd, place, file_len)?;
+        pages::reserve(fd, place, file_len)?;
         let too_long = |_| Error::TooLong {
             what: "a segment",
             len: file_len,
@@ -290,7 +303,7 @@ impl<T: ?Sized> SegmentOptions<T> {
         header
             .check(status.len, &self.wanted)
             .map_err(|fault| fault.at(path))?;
-        if sys::has_holes(fd).map_err(Error::os("look at", path))? {
+        if sys::has_holes(fd, &status).map_err(Error::os("look at", path))? {
             let fault = Fault::new(
                 "pages",
                 "some that were never reserved",

@@ -44,6 +44,7 @@ impl Server {
             self.door.ring_self();
         }
         self.shortage = Pause::new();
+        self.remains.expect_dead_makers();
         Ok(())
     }
 
@@ -131,8 +132,8 @@ impl Server {
 
     /// Removes what stands at the door.
     fn turn_away(&mut self, new: &NewSession) {
-        // As for a slot: its name goes first, and what is left then is for whoever cleans up next.
-        let _ = self.place.remove_new(new);
+        let cleared = self.place.clear_new(new);
+        self.remains.add(&self.place, cleared);
     }
 }
 

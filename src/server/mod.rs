@@ -12,6 +12,7 @@ mod incoming;
 mod options;
 mod pause;
 mod pulse;
+mod remains;
 mod seat;
 mod sessions;
 mod suspects;
@@ -34,6 +35,7 @@ use self::board::Board;
 use self::delivery::Held;
 use self::pause::Pause;
 use self::pulse::Pulse;
+use self::remains::Remains;
 use self::seat::{Inherited, Seat};
 use self::suspects::Suspects;
 use self::turns::Source;
@@ -93,6 +95,7 @@ pub struct Server {
     looks: u32,
     /// Requests that were handed out.
     served: u64,
+    remains: Remains,
     /// Slots whose client's bell broke while its lock was held: to be looked at again.
     doubtful: Vec<Doubt>,
     /// When to look at the door again, as something was lacking to let a session in.
@@ -193,7 +196,10 @@ impl Server {
             };
             match step {
                 Step::Again | Step::Check => {}
-                Step::TimedOut => return Ok(None),
+                Step::TimedOut => {
+                    self.remains.remove_all(&self.place);
+                    return Ok(None);
+                }
                 Step::Sleep => {
                     if self.cool_all() {
                         self.beat_idle();
@@ -286,6 +292,7 @@ impl Server {
         }
         // Bells that rang while others were served: who polls by edges would not be told of them again.
         self.collect(Deadline::passed())?;
+        self.remains.remove_all(&self.place);
         let may_sleep = self.ready.is_empty() && !self.is_watching() && !self.is_drained();
         if may_sleep {
             self.set_alarm()?;

@@ -191,6 +191,7 @@ impl ServerOptions {
             turn: 0,
             looks: 0,
             served: 0,
+            remains: super::remains::Remains::default(),
             doubtful: Vec::new(),
             knocks: None,
             shortage: Pause::new(),

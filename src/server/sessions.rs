@@ -137,9 +137,9 @@ impl Server {
 
     pub(super) fn try_seat(&mut self, slot: u32, directory: &Directory) -> Result<Seated, Unfit> {
         let no_lock = |error| Unfit::because(error, Broken::Lock);
-        if !session::is_owner_alive(directory).map_err(no_lock)? {
-            return Err(Unfit::Abandoned);
-        }
+        let identity = session::live_owner(directory)
+            .map_err(no_lock)?
+            .ok_or(Unfit::Abandoned)?;
         let segment = SegmentOptions::raw(layout::FINGERPRINT, layout::LEN_MIN)
             .open_at(directory, SEGMENT)
             .map_err(|error| Unfit::because(error, Broken::Segment))?;
@@ -156,8 +156,7 @@ impl Server {
         let bell = BellWriter::open(directory, DOWN)
             .map_err(no_bell)?
             .ok_or(Unfit::Abandoned)?;
-        let owner = session::owner(directory).map_err(no_lock)?;
-        let peer = Peer::new(SessionId(generation), file::effective_uid(), owner);
+        let peer = Peer::new(SessionId(generation), file::effective_uid(), identity);
         self.place.keep_lock_above(&up).map_err(Unfit::Failed)?;
         self.place.keep_lock_above(&bell).map_err(Unfit::Failed)?;
         self.version = self.version.wrapping_add(1) & VERSIONS;
@@ -213,13 +212,13 @@ impl Server {
         })
     }
 
-    /// Removes what stands in a slot, and frees it. What cannot be removed now is left to whoever cleans up next.
+    /// Takes out what stands in a slot, and frees it.
     pub(super) fn vacate(&mut self, slot: u32) {
-        let is_free =
-            self.place.remove_slot(slot).is_ok() || matches!(self.place.open_slot(slot), Ok(None));
-        if is_free && slot < self.slots {
+        let cleared = self.place.clear_slot(slot);
+        if cleared.is_ok() && slot < self.slots {
             self.free.push(slot);
         }
+        self.remains.add(&self.place, cleared);
     }
 }
 

@@ -180,11 +180,17 @@ impl Server {
     pub(super) fn collect(&mut self, deadline: Deadline) -> Result<()> {
         self.looks = 0;
         self.board.set_requests(self.served);
-        let until = deadline.min(self.next_look());
+        let until = match self.remains.is_empty() {
+            true => deadline.min(self.next_look()),
+            false => Deadline::passed(),
+        };
         self.epoll.wait(&mut self.events, until).map_err(Error::os(
             "wait for the bells of",
             self.place.directory().path(),
         ))?;
+        if self.events.is_empty() && !self.remains.is_empty() {
+            self.remains.remove_one(&self.place);
+        }
         self.beat();
         self.sources
             .extend(self.events.iter().map(|ready| Source::unpack(ready.token)));

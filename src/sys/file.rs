@@ -1,14 +1,13 @@
 //! Files and directories by descriptor and one name: never through a symbolic link, always close-on-exec.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, CWD, FallocateFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, Result};
 use rustix::path::Arg;
-
-use crate::error::{self, Error};
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -40,6 +39,8 @@ pub(crate) struct FileStatus {
     pub(crate) links: u64,
     /// Its length in bytes.
     pub(crate) len: u64,
+    /// The bytes that it takes up on its file system.
+    pub(crate) reserved: u64,
 }
 
 /// The kinds of files that this crate tells apart.
@@ -77,6 +78,9 @@ impl From<fs::Stat> for FileStatus {
             owner: stat.st_uid,
             links: stat.st_nlink as u64,
             len: u64::try_from(stat.st_size).unwrap_or(0),
+            reserved: u64::try_from(stat.st_blocks)
+                .unwrap_or(0)
+                .saturating_mul(512),
         }
     }
 }
@@ -106,9 +110,12 @@ pub(crate) fn open_directory_path(path: &Path) -> Result<OwnedFd> {
     open_directory_at(CWD, path)
 }
 
-/// Makes a directory of mode 0700, whatever the umask, and opens it. It must not exist. `NOENT`, too, if it was
-/// removed before it was open.
-pub(crate) fn create_directory_at(dir: impl AsFd, name: impl Arg + Copy) -> Result<OwnedFd> {
+/// Makes a directory of mode 0700, whatever the umask, opens it and looks at it. It must not exist. `NOENT`, too, if
+/// it was removed before it was open.
+pub(crate) fn create_directory_at(
+    dir: impl AsFd,
+    name: impl Arg + Copy,
+) -> Result<(OwnedFd, FileStatus)> {
     fs::mkdirat(dir.as_fd(), name, Mode::RWXU)?;
     let open = || open_directory_at(dir.as_fd(), name);
     let made = match open() {
@@ -119,10 +126,13 @@ pub(crate) fn create_directory_at(dir: impl AsFd, name: impl Arg + Copy) -> Resu
         opened => opened,
     };
     let made = made.and_then(|fd| {
-        if status(&fd)?.mode & 0o777 != 0o700 {
-            fs::fchmod(&fd, Mode::RWXU)?;
+        let found = status(&fd)?;
+        if found.mode & 0o777 == 0o700 {
+            return Ok((fd, found));
         }
-        Ok(fd)
+        fs::fchmod(&fd, Mode::RWXU)?;
+        let mended = status(&fd)?;
+        Ok((fd, mended))
     });
     made.inspect_err(|errno| {
         // What was removed by another may stand there anew, made by a third.
@@ -133,7 +143,7 @@ pub(crate) fn create_directory_at(dir: impl AsFd, name: impl Arg + Copy) -> Resu
 }
 
 /// [`create_directory_at`] for a whole path.
-pub(crate) fn create_directory_path(path: &Path) -> Result<OwnedFd> {
+pub(crate) fn create_directory_path(path: &Path) -> Result<(OwnedFd, FileStatus)> {
     create_directory_at(CWD, path)
 }
 
@@ -211,9 +221,24 @@ pub(crate) fn remove_directory_path(path: &Path) -> Result<()> {
 /// The names in a directory, without `.` and `..`, in no order. What is made or removed meanwhile may or may
 /// not be among them.
 pub(crate) fn names_in(dir: impl AsFd) -> Result<Vec<CString>> {
+    list(&reopen_directory(dir)?)
+}
+
+/// [`names_in`] by the descriptor's own position: for one thread, and a descriptor that nobody else lists.
+pub(crate) fn names_in_own(dir: impl AsFd) -> Result<Vec<CString>> {
+    fs::seek(&dir, fs::SeekFrom::Start(0))?;
+    list(dir)
+}
+
+fn list(dir: impl AsFd) -> Result<Vec<CString>> {
     let mut names = Vec::new();
-    for entry in fs::Dir::read_from(dir)? {
-        let entry = entry?;
+    let mut buffer = [MaybeUninit::uninit(); 2048];
+    let mut entries = fs::RawDir::new(dir, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Err(Errno::INTR) => continue,
+            entry => entry?,
+        };
         let name = entry.file_name();
         if name != c"." && name != c".." {
             names.push(name.to_owned());
@@ -247,50 +272,6 @@ pub(crate) fn write_whole(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
         }
     }
     fs::ftruncate(fd, bytes.len() as u64)
-}
-
-/// Makes a file `len` bytes long with all its pages reserved, so that no store to them can fail later.
-/// `path` is for the message.
-///
-/// # Errors
-/// [`Error::NoSpace`] when the file system has no room; the file's length is then anything up to `len`.
-pub(crate) fn reserve(fd: BorrowedFd<'_>, path: &Path, len: u64) -> error::Result<()> {
-    let free = free_bytes(fd);
-    let reserved = in_pieces(len, |offset, piece| {
-        fs::fallocate(fd, FallocateFlags::empty(), offset, piece)
-    });
-    reserved.map_err(|errno| match errno {
-        Errno::NOSPC | Errno::DQUOT => Error::NoSpace {
-            path: path.to_owned(),
-            wanted: len,
-            free: free.min(len.saturating_sub(1)),
-        },
-        errno => Error::os("reserve the pages of", path)(errno),
-    })
-}
-
-/// Goes over `len` bytes. Where `reserve` is interrupted by a signal, it has given back all that it had of that piece
-/// (tmpfs does so in many kernels): smaller pieces follow, of which one fits between two signals, however often they
-/// come.
-fn in_pieces(len: u64, mut reserve: impl FnMut(u64, u64) -> Result<()>) -> Result<()> {
-    const LARGEST: u64 = 64 << 20;
-    const SMALLEST: u64 = 64 << 10;
-    let mut offset = 0;
-    let mut piece = LARGEST;
-    while offset < len {
-        let now = piece.min(len - offset);
-        match reserve(offset, now) {
-            Ok(()) => offset += now,
-            Err(Errno::INTR) => piece = (now / 2).max(SMALLEST),
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-/// The bytes that are free on the file system of `fd`; 0 if it does not say.
-pub(crate) fn free_bytes(fd: impl AsFd) -> u64 {
-    fs::fstatvfs(fd).map_or(0, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// A number that nobody else draws, from the kernel's random numbers.
@@ -327,28 +308,4 @@ pub(crate) fn is_random_name(name: &CStr) -> bool {
 /// The effective uid: who owns what this process makes.
 pub(crate) fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_are_reserved_in_a_storm_of_signals() {
-        const LEN: u64 = (200 << 20) + 13;
-        let mut reserved = 0;
-        let mut calls = 0;
-        let done = in_pieces(LEN, |offset, piece| {
-            calls += 1;
-            assert!(calls < 10_000);
-            assert_eq!(offset, reserved);
-            // A signal comes before more than this can be done.
-            if piece > 100_000 {
-                return Err(Errno::INTR);
-            }
-            reserved += piece;
-            Ok(())
-        });
-        assert_eq!((done, reserved), (Ok(()), LEN));
-    }
 }

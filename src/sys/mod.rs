@@ -10,6 +10,7 @@ pub(crate) mod inherit;
 pub(crate) mod limits;
 pub(crate) mod lock;
 pub(crate) mod map;
+pub(crate) mod pages;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod process;

@@ -7,7 +7,7 @@ use rustix::fs::{self, AtFlags, CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::{Errno, Result};
 use rustix::path::Arg;
 
-use super::file::{self, retry};
+use super::file::{self, FileStatus, retry};
 
 /// The seals of an anonymous segment: its length is fixed, and so are the seals.
 const SEALS: SealFlags = SealFlags::SHRINK
@@ -118,13 +118,9 @@ pub(crate) fn check_seals(fd: impl AsFd) -> std::result::Result<(), String> {
 /// What [`check_seals`] wants, for messages.
 pub(crate) const SEALS_WANTED: &str = "SHRINK | GROW | SEAL, and none against writing";
 
-/// Whether a file on tmpfs has pages that were never reserved.
-pub(crate) fn has_holes(fd: impl AsFd) -> Result<bool> {
-    let stat = fs::fstat(fd.as_fd())?;
-    let reserved = u64::try_from(stat.st_blocks)
-        .unwrap_or(0)
-        .saturating_mul(512);
-    if reserved >= u64::try_from(stat.st_size).unwrap_or(0) {
+/// Whether a file on tmpfs has pages that were never reserved; `status` is what was seen of it last.
+pub(crate) fn has_holes(fd: impl AsFd, status: &FileStatus) -> Result<bool> {
+    if status.reserved >= status.len {
         return Ok(false);
     }
     #[allow(
@@ -147,6 +143,11 @@ pub(crate) fn whole_pages(len: u64) -> u64 {
 pub(crate) fn room_for(fd: impl AsFd, len: u64) -> Option<u64> {
     /// From how many bytes on a look at the memory is worth its price, which is that of making a small segment.
     const LOOK_FROM: u64 = 16 << 20;
+    /// The pages of less than this are soon given back.
+    const ASK_FROM: u64 = 1 << 20;
+    if len < ASK_FROM {
+        return None;
+    }
     let stat = fs::fstatvfs(fd).ok()?;
     match stat.f_blocks {
         // A memfd, or a tmpfs without a limit.
@@ -211,7 +212,7 @@ mod tests {
     fn the_room_for_a_file_is_what_its_file_system_or_the_memory_has() {
         let dir = Scratch::new();
         let limited = Unpublished::create(dir.fd().as_fd()).unwrap();
-        assert!(room_for(&limited, 1).is_some_and(|bytes| bytes > 0));
+        assert!(room_for(&limited, 1 << 20).is_some_and(|bytes| bytes > 0));
         let memfd = create_memfd().unwrap();
         assert_eq!(room_for(&memfd, 4096), None);
         assert!(room_for(&memfd, 1 << 30).is_some_and(|bytes| bytes > 0));

@@ -83,7 +83,7 @@ impl Scratch {
     pub(crate) fn new() -> Scratch {
         let name = file::random_name().unwrap().into_string().unwrap();
         let path = PathBuf::from(format!("/dev/shm/osps-test-{name}"));
-        let fd = file::create_directory_path(&path).unwrap();
+        let (fd, _) = file::create_directory_path(&path).unwrap();
         Scratch { path, fd }
     }
 

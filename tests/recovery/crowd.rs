@@ -130,6 +130,8 @@ impl Landlord {
     fn receive_one(&mut self) {
         drop(connect(&mut self.server, self.place.path()));
         self.until_gone(1, &End::Left);
+        // With nothing else to do, it removes what the sessions were.
+        assert!(self.server.next_timeout(Duration::ZERO).unwrap().is_none());
     }
 
     /// As many that leave as are killed.

@@ -117,7 +117,9 @@ impl Core {
             .server
             .status
             .store(status.pack(), Ordering::Release);
-        let _ = bell.ring();
+        if !self.has_left() {
+            let _ = bell.ring();
+        }
         // By hand, as a child made by a raw clone may have the descriptor too.
         let _ = epoll.remove(&bell);
     }
