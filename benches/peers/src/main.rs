@@ -99,7 +99,7 @@ fn coordinate(options: &Options) -> Outcome<ExitCode> {
         points: &points,
         judged: &judged,
     };
-    report::publish(&report, &options.out())?;
+    report::publish(&report, &options.out(), options.readme)?;
     Ok(if options.check {
         check(&judged)
     } else {

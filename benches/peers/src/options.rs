@@ -15,8 +15,9 @@ Runs osps-ipc, its peers and the limits of the machine side by side.
                  some could not be measured
   --only NAME    only groups, figures and points whose name contains NAME (may be repeated)
   --seconds N    seconds for each group, instead of what the form of the run says
-  --out DIR      where peers.md, peers.json and peers.svg go (results/ for a whole run, else
-                 target/results/)
+  --out DIR      where peers.md, peers.json, peers.svg and figures.md go (results/ for a whole
+                 run, else target/results/)
+  --readme       put the figures into their place in README.md too; implies --out results/
   --list         name the groups, figures and points, and run nothing
 ";
 
@@ -27,6 +28,7 @@ pub(crate) struct Options {
     pub(crate) check: bool,
     pub(crate) list: bool,
     pub(crate) help: bool,
+    pub(crate) readme: bool,
     only: Vec<String>,
     seconds: Option<u64>,
     out: Option<PathBuf>,
@@ -41,6 +43,7 @@ impl Options {
             match argument.as_str() {
                 "--quick" => options.quick = true,
                 "--check" => options.check = true,
+                "--readme" => options.readme = true,
                 "--list" => options.list = true,
                 "--help" | "-h" => options.help = true,
                 "--only" => options.only.push(value()?),
@@ -55,6 +58,9 @@ impl Options {
     /// Where the results go.
     pub(crate) fn out(&self) -> PathBuf {
         let whole = !self.quick && self.only.is_empty() && self.seconds.is_none();
+        if self.readme {
+            return concat!(env!("CARGO_MANIFEST_DIR"), "/results").into();
+        }
         self.out
             .clone()
             .unwrap_or_else(|| if whole { "results" } else { "target/results" }.into())

@@ -11,6 +11,10 @@ use crate::judge::{Judged, Verdict};
 use crate::placement::{PLACEMENTS, Placement};
 use crate::samples::{Ran, Series};
 
+/// Said where others had the cores.
+pub(super) const BUSY: &str =
+    "**The machine was busy with something else: these numbers mean little.**";
+
 pub(crate) fn text(report: &Report<'_>) -> Outcome<String> {
     let mut text = String::new();
     writeln!(text, "# osps-ipc and its peers\n")?;
@@ -23,12 +27,10 @@ pub(crate) fn text(report: &Report<'_>) -> Outcome<String> {
          times of one operation, over that of the best bare limit and of the best peer beside it.\n"
     )?;
     if report.machine.is_busy() {
-        writeln!(
-            text,
-            "**The machine was busy with something else: these numbers mean little.**\n"
-        )?;
+        writeln!(text, "{BUSY}\n")?;
     }
     if !report.judged.is_empty() {
+        writeln!(text, "## Figures\n")?;
         figures(&mut text, report.judged)?;
     }
     for ran in report.ran {
@@ -38,8 +40,8 @@ pub(crate) fn text(report: &Report<'_>) -> Outcome<String> {
     Ok(text)
 }
 
-fn figures(text: &mut String, judged: &[Judged]) -> Outcome<()> {
-    writeln!(text, "## Figures\n")?;
+/// A line for each figure.
+pub(super) fn figures(text: &mut String, judged: &[Judged]) -> Outcome<()> {
     writeln!(
         text,
         "| figure | what | bound | measured | judged by | in each placement | verdict |"
@@ -52,16 +54,12 @@ fn figures(text: &mut String, judged: &[Judged]) -> Outcome<()> {
     } in judged
     {
         let bound = bound(figure.bound);
-        let each: Vec<String> = ratios
-            .iter()
-            .map(|(placement, ratio)| format!("{} {}", placement.text(), digits(*ratio)))
-            .collect();
+        let each = in_each(ratios);
         let (measured, by, verdict) = match verdict {
             Verdict::Met { value, by } => (digits(*value), by.as_str(), "met"),
             Verdict::Missed { value, by } => (digits(*value), by.as_str(), "**missed**"),
             Verdict::NotMeasured(why) => (String::new(), why.as_str(), "not measured"),
         };
-        let each = each.join(", ");
         let (id, what) = (figure.id, figure.what);
         writeln!(
             text,
@@ -70,6 +68,22 @@ fn figures(text: &mut String, judged: &[Judged]) -> Outcome<()> {
     }
     writeln!(text)?;
     Ok(())
+}
+
+/// The ratio in each of the three placements; a dash where it did not come up.
+fn in_each(ratios: &[(Placement, f64)]) -> String {
+    let ratio = |wanted| ratios.iter().find(|(known, _)| *known == wanted);
+    let cells = |placement: Placement, needed: bool| {
+        let found = ratio(placement).map(|(_, ratio)| digits(*ratio));
+        let shown = found.or_else(|| needed.then(|| "–".to_owned()))?;
+        Some(format!("{} {shown}", placement.text()))
+    };
+    let pinned_apart = ratios.iter().any(|(known, _)| *known != Placement::OneCore);
+    let each: Vec<String> = PLACEMENTS
+        .into_iter()
+        .filter_map(|placement| cells(placement, pinned_apart && placement != Placement::OneCore))
+        .collect();
+    each.join(", ")
 }
 
 fn bound(bound: Bound) -> String {

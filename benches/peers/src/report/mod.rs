@@ -4,6 +4,7 @@ mod json;
 mod machine;
 mod markdown;
 mod plot;
+mod readme;
 
 use std::fs;
 use std::path::Path;
@@ -25,15 +26,24 @@ pub(crate) struct Report<'a> {
     pub(crate) judged: &'a [Judged],
 }
 
-/// Prints the table and writes the three files into `out`.
-pub(crate) fn publish(report: &Report<'_>, out: &Path) -> Outcome<()> {
+/// Prints the table and writes the files into `out`, and the figures into the README if they are for it.
+pub(crate) fn publish(report: &Report<'_>, out: &Path, for_readme: bool) -> Outcome<()> {
     let markdown = markdown::text(report)?;
     print!("{markdown}");
     fs::create_dir_all(out)?;
     fs::write(out.join("peers.md"), markdown)?;
     fs::write(out.join("peers.json"), json::text(report)?)?;
     fs::write(out.join("peers.svg"), plot::text(report)?)?;
-    eprintln!("written: {}/peers.md, peers.json, peers.svg", out.display());
+    let part = readme::text(report)?;
+    fs::write(out.join("figures.md"), &part)?;
+    eprintln!(
+        "written: {}/peers.md, peers.json, peers.svg, figures.md",
+        out.display()
+    );
+    if for_readme {
+        readme::put(&part)?;
+        eprintln!("written: the figures in README.md");
+    }
     Ok(())
 }
 
