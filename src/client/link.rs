@@ -162,6 +162,7 @@ impl Link {
     /// Opens the bell to the server, which has taken the session up, and adds it to `epoll`.
     pub(super) fn open_bell(&mut self, epoll: &Epoll, index: u64) -> Result<()> {
         if self.up.is_none() {
+            let late = self.gone;
             self.up = BellWriter::open(self.place.directory(), UP)?;
             // Without a reader, the server that took the session up has died since; the next one rings.
             self.gone = self.up.is_none();
@@ -170,6 +171,11 @@ impl Link {
                 epoll
                     .add(up.as_fd(), index << 1 | 1, Interest::DEATH)
                     .map_err(Error::os("watch the bell of", self.path()))?;
+                if late {
+                    // The next server may have looked and gone to sleep before something was sent, for which no bell
+                    // could be rung.
+                    self.ring();
+                }
             }
         }
         Ok(())
@@ -258,9 +264,10 @@ impl Link {
         self.requests.wake();
     }
 
+    /// Who has no bell yet rings when it has.
     fn ring(&mut self) {
-        let Some(up) = &self.up else { return };
-        if up.ring() == Ring::NoReader {
+        let up = self.up.as_ref();
+        if up.is_none_or(|up| up.ring() == Ring::NoReader) {
             self.note_death();
         }
     }

@@ -11,6 +11,9 @@ mod route;
 mod short;
 mod waiting;
 
+#[cfg(test)]
+mod missed;
+
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;

@@ -1,0 +1,68 @@
+//! Servers that die while a client connects to them.
+
+use std::time::Duration;
+
+use super::*;
+use crate::client::ClientOptions;
+use crate::directory::testing::Scratch;
+use crate::server::{Event, Server, ServerOptions};
+
+const ECHO: RequestKind = RequestKind::new("echo");
+const SOON: Duration = Duration::from_secs(10);
+
+fn bind(at: &Directory, service: &str) -> Server {
+    let options = ServerOptions::new().directory(at.path());
+    options.bind(service).unwrap()
+}
+
+/// What `connect` gives, which `server` lets in.
+fn let_in<T: Send>(server: &mut Server, connect: impl FnOnce() -> Result<T> + Send) -> T {
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(connect);
+        let event = server.next_timeout(SOON).unwrap();
+        assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
+        connecting.join().unwrap().unwrap()
+    })
+}
+
+fn die(server: Server) {
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _dropped_in_a_panic = server;
+        std::panic::resume_unwind(Box::new("a crash"));
+    }));
+    assert!(died.is_err());
+}
+
+#[test]
+fn what_is_asked_before_the_bell_could_be_opened_wakes_a_server_that_has_gone_to_sleep() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut server = bind(&at, "other");
+    let mut client = let_in(&mut server, || options.connect("other", SOON));
+    client.forget(0);
+
+    let mut server = bind(&at, "svc");
+    let name = Name::new("svc").unwrap();
+    let link = let_in(&mut server, || {
+        let deadline = Deadline::after(SOON);
+        client.options.link(&client.runtime, &name, deadline)
+    });
+    die(server);
+    // Nobody hears the bell now.
+    assert_eq!(client.add_link(link).unwrap(), 0);
+    let mut server = bind(&at, "svc");
+    while !server.arm().unwrap() {
+        while server.try_next().unwrap().is_some() {}
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while let Some(event) = server.next_timeout(SOON).unwrap() {
+                if let Event::Request(request) = event {
+                    return request.reply("heard").unwrap();
+                }
+            }
+        });
+        let reply = client.call(Request::new(ECHO, "hallo"), SOON).unwrap();
+        assert_eq!(reply.payload().as_slice(), Some(&b"heard"[..]));
+    });
+}
