@@ -1,6 +1,8 @@
 //! How a session comes about: built in private, published whole, taken up by the server.
 
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::link::Link;
 use super::options::ClientOptions;
@@ -15,6 +17,7 @@ use crate::session::layout::{self, DOWN, Geometry, Memory, PROBE, SEGMENT, Statu
 use crate::session::{Broken, Wait};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{self, Interest};
+use crate::sys::watch::Watch;
 use crate::sys::{file, process, thread};
 
 /// A session that is published and has not been taken up yet.
@@ -25,6 +28,20 @@ pub(super) struct Published {
     pub(super) generation: u64,
     pub(super) down: BellReader,
     pub(super) place: SessionDir,
+}
+
+/// How long a server takes at most to let a session in, as a rule.
+const USUAL: Duration = Duration::from_millis(100);
+/// Between two looks at the name of a service that cannot be watched.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// How a client that waits learns that a service has lost its name.
+#[derive(Debug)]
+enum NameWatch {
+    /// The kernel tells.
+    Told(Watch),
+    /// It is looked at after such a pause.
+    Looked(Duration),
 }
 
 impl ClientOptions {
@@ -49,7 +66,10 @@ impl ClientOptions {
             let Some(published) = self.publish(&view, deadline)? else {
                 continue;
             };
-            match published.await_server(self.wait, service, deadline)? {
+            let Some(status) = published.await_server(self.wait, &view, deadline)? else {
+                continue;
+            };
+            match status {
                 Status::Pending => {
                     // For a server that takes it up this very moment.
                     published.memory.client.leaving.store(1, Ordering::Relaxed);
@@ -130,25 +150,65 @@ impl ClientOptions {
 }
 
 impl Published {
-    /// Waits until the server has said something of the session; `Pending` if it has not in time.
-    fn await_server(&self, wait: Wait, service: &Name, deadline: Deadline) -> Result<Status> {
+    /// Waits until the server has said something of the session; `Pending` if it has not in time. `None`: the service
+    /// was removed, perhaps by a server that died before it could say so.
+    fn await_server(
+        &self,
+        wait: Wait,
+        view: &ServiceView,
+        deadline: Deadline,
+    ) -> Result<Option<Status>> {
+        let mut name = None;
         if wait != Wait::Park {
             self.spin();
         }
         loop {
             // Taken off first: what is rung for after this look is seen by the next wait.
             self.down.drain();
+            let is_named = name.is_none() || view.is_named()?;
             let word = self.status();
             let status = Status::unpack(word)
-                .ok_or_else(|| Broken::Status(word).into_error(service.as_str()))?;
+                .ok_or_else(|| Broken::Status(word).into_error(view.service().as_str()))?;
             if status != Status::Pending || deadline.has_passed() {
-                return Ok(status);
+                return Ok(Some(status));
             }
-            poll::wait_one(&self.down, Interest::READ, deadline).map_err(Error::os(
-                "wait for the bell of",
-                self.place.directory().path(),
-            ))?;
+            if !is_named {
+                return Ok(None);
+            }
+            self.wait_for_news(view, &mut name, deadline)
+                .map_err(Error::os(
+                    "wait for the bell of",
+                    self.place.directory().path(),
+                ))?;
         }
+    }
+
+    /// Waits until the server has rung, or the service's name is to be looked at. Mostly the server rings at once, and the
+    /// name is not watched.
+    fn wait_for_news(
+        &self,
+        view: &ServiceView,
+        name: &mut Option<NameWatch>,
+        deadline: Deadline,
+    ) -> rustix::io::Result<()> {
+        let (watch, pause) = match name {
+            Some(NameWatch::Told(watch)) => {
+                poll::any_readable(&[self.down.as_fd(), watch.as_fd()], deadline)?;
+                // It is looked at in any case.
+                return watch.wait(Deadline::passed()).map(drop);
+            }
+            Some(NameWatch::Looked(pause)) => (None, *pause),
+            None => (Some(view), USUAL),
+        };
+        let soon = deadline.min(Deadline::after(pause));
+        if poll::wait_one(&self.down, Interest::READ, soon)?.is_none() {
+            *name = Some(match watch.map(ServiceView::watch) {
+                Some(Ok(watch)) => NameWatch::Told(watch),
+                // All the watches of this user are used up.
+                _ => NameWatch::Looked((pause * 2).min(LONGEST)),
+            });
+        }
+        Ok(())
     }
 
     /// Looks for what the server says for as long as one needs that has to wake first. The core is offered to others

@@ -6,6 +6,7 @@ use super::*;
 use crate::client::ClientOptions;
 use crate::directory::testing::Scratch;
 use crate::server::{Event, Server, ServerOptions};
+use crate::sys::clock::Backoff;
 
 const ECHO: RequestKind = RequestKind::new("echo");
 const SOON: Duration = Duration::from_secs(10);
@@ -64,5 +65,31 @@ fn what_is_asked_before_the_bell_could_be_opened_wakes_a_server_that_has_gone_to
         });
         let reply = client.call(Request::new(ECHO, "hallo"), SOON).unwrap();
         assert_eq!(reply.payload().as_slice(), Some(&b"heard"[..]));
+    });
+}
+
+#[test]
+fn a_service_whose_server_removes_it_and_dies_before_it_tells_who_waits_is_looked_for_anew() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    die(bind(&at, "svc"));
+    std::thread::scope(|scope| {
+        let connecting = scope.spawn(|| options.connect("svc", SOON));
+        let mut backoff = Backoff::new();
+        let waiting = || {
+            std::fs::read_dir(at.path().join("svc/new"))
+                .unwrap()
+                .count()
+        };
+        while waiting() == 0 {
+            assert!(!connecting.is_finished());
+            backoff.wait(Deadline::never());
+        }
+        // As it is given up, before anybody is told.
+        std::fs::rename(at.path().join("svc"), at.path().join(".tombstone")).unwrap();
+        let mut server = bind(&at, "svc");
+        let event = server.next_timeout(SOON).unwrap();
+        assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
+        connecting.join().unwrap().unwrap();
     });
 }

@@ -82,6 +82,16 @@ impl ServiceView {
         }
     }
 
+    /// The name under which it was found.
+    pub(crate) fn service(&self) -> &Name {
+        &self.service
+    }
+
+    /// Tells when [`is_named`](Self::is_named) is to be asked again, after a first time.
+    pub(crate) fn watch(&self) -> rustix::io::Result<Watch> {
+        watch_for(&self.runtime, &self.service)
+    }
+
     /// The service's directory.
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory

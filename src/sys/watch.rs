@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::PollFlags;
@@ -72,6 +72,13 @@ impl Watch {
                 .names
                 .iter()
                 .any(|(known, wanted)| *known == watch && name == Some(wanted.as_c_str()))
+    }
+}
+
+/// Readable when something has happened in a directory that is watched.
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
     }
 }
 
