@@ -18,6 +18,8 @@ mod doors;
 mod fairness;
 #[path = "recovery/idle.rs"]
 mod idle;
+#[path = "recovery/large.rs"]
+mod large;
 #[path = "recovery/lies.rs"]
 mod lies;
 #[path = "recovery/poison.rs"]

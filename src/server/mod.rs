@@ -17,6 +17,7 @@ mod seat;
 mod sessions;
 mod suspects;
 mod turns;
+mod unread;
 
 #[cfg(test)]
 mod forks;

@@ -10,6 +10,7 @@ use super::event::{Event, Peer, SessionId};
 use super::options::SLOTS;
 use super::seat::{Home, Opening, Seat};
 use super::turns::{Source, VERSIONS};
+use super::unread;
 use super::{Seated, Server};
 use crate::directory::service::ServiceDir;
 use crate::directory::{Directory, session};
@@ -178,7 +179,10 @@ impl Server {
         let first = self.board.epoch();
         let pool = match server.epoch.load(Ordering::Relaxed) {
             0 => Pool::new(Side::Reply, first),
-            _ => Pool::resume(Side::Reply, first, directory),
+            _ => {
+                let named = unread::segments(&memory, geometry, generation);
+                Pool::resume(Side::Reply, first, directory, &named)
+            }
         };
         server.slot.store(slot.into(), Ordering::Relaxed);
         server.epoch.store(self.board.epoch(), Ordering::Relaxed);

@@ -8,10 +8,13 @@
 //! * A *reply's* segment is in use until the client has dropped the payload, which it says in the segment's
 //!   own control line. The file is in the client's session directory, so that an answer outlives its server.
 
+mod mapped;
+
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(crate) use self::mapped::Mapped;
 use super::lease::Lease;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
@@ -37,10 +40,17 @@ shared_words! {
     /// The first line of a hand-over segment.
     #[derive(Debug)]
     struct Control {
-        /// Not zero from the sending of a reply until its receiver has dropped it.
+        /// What has become of a reply: [`FREE`], [`SENT`] or [`RECEIVED`].
         in_use: AtomicU64,
     }
 }
+
+/// The sender may use it again.
+const FREE: u64 = 0;
+/// Its number is in the ring, or about to be.
+const SENT: u64 = 1;
+/// Its receiver reads it.
+const RECEIVED: u64 = 2;
 
 /// A mapped hand-over segment.
 #[derive(Debug)]
@@ -80,13 +90,26 @@ impl Segment {
 
     /// Says that the segment is on its way to a receiver, who frees it.
     pub(crate) fn mark_in_use(&self) {
-        self.control.in_use.store(1, Ordering::Relaxed);
+        self.control.in_use.store(SENT, Ordering::Relaxed);
+    }
+
+    /// Says that the receiver has it: before it lets go of the record that names it.
+    // SYNC(hand-over-received): the release of the record comes after. A successor looks at the ring, and then here.
+    pub(crate) fn mark_received(&self) {
+        self.control.in_use.store(RECEIVED, Ordering::Release);
+    }
+
+    /// Frees what nobody will receive: it was made ready, and never sent.
+    fn reclaim(&self) {
+        let in_use = &self.control.in_use;
+        // A receiver that comes after all keeps it.
+        let _ = in_use.compare_exchange(SENT, FREE, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Gives the segment back to its sender.
     // SYNC(hand-over-free): pairs with `Pool::lease`: what the receiver read was read before.
     pub(crate) fn mark_free(&self) {
-        self.control.in_use.store(0, Ordering::Release);
+        self.control.in_use.store(FREE, Ordering::Release);
     }
 
     pub(crate) fn read(&self, offset: u64, into: &mut [u8]) -> Result<()> {
@@ -154,8 +177,9 @@ impl Pool {
         }
     }
 
-    /// A [`new`](Pool::new) pool with what a predecessor has left in `directory`, which its peer may still read.
-    pub(crate) fn resume(side: Side, first: u64, directory: &Directory) -> Pool {
+    /// A [`new`](Pool::new) pool with what a predecessor has left in `directory`, which its peer may still read. What was
+    /// made ready for an answer and is not among those that are `named` in the ring was never sent, and is free.
+    pub(crate) fn resume(side: Side, first: u64, directory: &Directory, named: &[u64]) -> Pool {
         let pool = Pool::new(side, first);
         let names = file::names_in(directory).unwrap_or_default();
         for number in names.iter().filter_map(|name| side.number(name)).take(MOST) {
@@ -163,6 +187,9 @@ impl Pool {
                 .open_at(directory, &side.name(number));
             // What cannot be used is removed with the session.
             let segment = opened.ok().and_then(|it| Segment::new(number, it.region()));
+            if let Some(unsent) = segment.as_ref().filter(|_| !named.contains(&number)) {
+                unsent.reclaim();
+            }
             pool.kept().segments.extend(segment.map(Arc::new));
         }
         pool
@@ -258,53 +285,7 @@ impl Kept {
 /// Only the pool holds it, and no receiver reads it.
 // SYNC(hand-over-free): pairs with `Segment::mark_free`.
 fn is_free(segment: &Arc<Segment>) -> bool {
-    Arc::strong_count(segment) == 1 && segment.control.in_use.load(Ordering::Acquire) == 0
-}
-
-/// The peer's segments that were mapped lately.
-#[derive(Debug)]
-pub(crate) struct Mapped {
-    side: Side,
-    /// The one used last stands last.
-    segments: Vec<Arc<Segment>>,
-}
-
-impl Mapped {
-    pub(crate) fn new(side: Side) -> Mapped {
-        Mapped {
-            side,
-            segments: Vec::new(),
-        }
-    }
-
-    /// The peer's segment `number`, which must hold `len` bytes.
-    pub(crate) fn open(
-        &mut self,
-        directory: impl FnOnce() -> Result<Directory>,
-        number: u64,
-        len: u64,
-    ) -> Result<Arc<Segment>> {
-        let is_it = |segment: &Arc<Segment>| segment.number == number;
-        if let Some(last) = self.segments.last().filter(|last| is_it(last)) {
-            return last.holds(len).map(|()| Arc::clone(last));
-        }
-        let segment = match self.segments.iter().position(is_it) {
-            Some(index) => self.segments.remove(index),
-            None => {
-                let directory = directory()?;
-                let opened = SegmentOptions::raw(FINGERPRINT, CONTROL_LEN)
-                    .open_at(&directory, &self.side.name(number))?;
-                let segment = Segment::new(number, opened.region())
-                    .ok_or_else(|| unusable(&directory, number))?;
-                if self.segments.len() >= KEPT {
-                    self.segments.remove(0);
-                }
-                Arc::new(segment)
-            }
-        };
-        self.segments.push(Arc::clone(&segment));
-        segment.holds(len).map(|()| segment)
-    }
+    Arc::strong_count(segment) == 1 && segment.control.in_use.load(Ordering::Acquire) == FREE
 }
 
 fn unusable(directory: &Directory, number: u64) -> Error {

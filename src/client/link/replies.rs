@@ -74,6 +74,7 @@ impl Link {
         let directory = || self.place.directory().try_clone();
         let segment = self.mapped.open(directory, place.number, end);
         let segment = segment.map_err(Broken::HandOver)?;
+        segment.mark_received();
         Ok(Payload::segment(segment, place.offset, place.length, true))
     }
 
