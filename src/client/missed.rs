@@ -1,4 +1,4 @@
-//! Servers that die while a client connects to them.
+//! Servers that die while a client connects to them, and answers that come while another is waited for.
 
 use std::time::Duration;
 
@@ -92,4 +92,33 @@ fn a_service_whose_server_removes_it_and_dies_before_it_tells_who_waits_is_looke
         assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
         connecting.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn an_answer_of_one_service_does_not_keep_a_client_awake_that_waits_for_another() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut quick = bind(&at, "quick");
+    let mut client = let_in(&mut quick, || options.connect("quick", SOON));
+    let mut slow = bind(&at, "slow");
+    let name = Name::new("slow").unwrap();
+    let link = let_in(&mut slow, || {
+        let deadline = Deadline::after(SOON);
+        client.options.link(&client.runtime, &name, deadline)
+    });
+    let index = client.add_link(link).unwrap();
+    client.routes.insert(RequestKind::new("slow"), index);
+
+    let early = client.submit(Request::new(ECHO, "hallo"), SOON).unwrap();
+    match quick.next_timeout(SOON).unwrap() {
+        Some(Event::Request(request)) => request.reply("early").unwrap(),
+        other => panic!("{other:?}"),
+    }
+    let request = Request::new(RequestKind::new("slow"), "");
+    let late = client.call(request, Duration::from_millis(50));
+    assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
+    assert!(client.sleep(None).unwrap(), "it did not sleep");
+    client.wake();
+    let reply = client.next_reply(SOON).unwrap().unwrap();
+    assert_eq!(reply.id(), early);
 }

@@ -9,6 +9,7 @@ mod pending;
 mod reply;
 mod route;
 mod short;
+mod stash;
 mod waiting;
 
 #[cfg(test)]

@@ -6,11 +6,10 @@ use crate::request::RequestKind;
 use crate::session::wait::{Patience, Step};
 use crate::sys::clock::{Deadline, Timeout};
 
-use super::OUTSTANDING;
 use super::link::{Content, Link};
 
 /// How many replies are taken off between two looks at the clock.
-const BATCH: usize = 256;
+pub(super) const BATCH: usize = 256;
 
 impl Client {
     /// Publishes a message, waiting for room; gives its id.
@@ -101,6 +100,8 @@ impl Client {
                 Step::Sleep => {
                     if self.sleep(None)? {
                         self.take_bells(timeout.deadline())?;
+                    } else {
+                        self.keep_of_others(index);
                     }
                     self.wake();
                     self.leave_the_dead(index, id)?;
@@ -144,16 +145,6 @@ impl Client {
             link.cancel(id)?;
         }
         Err(error)
-    }
-
-    /// Keeps a reply for [`next_reply`](Client::next_reply). Of the interim ones, which a server may send without end,
-    /// not more than there can be others.
-    fn keep(&mut self, reply: Reply) {
-        if reply.status().is_final() || self.stash.len() < OUTSTANDING {
-            self.stash.push_back(reply);
-        } else {
-            self.unwanted += 1;
-        }
     }
 
     /// Does something in a session, which ends if the server turns out to be broken.

@@ -81,7 +81,8 @@ pub enum Event {
     /// What was found among the new sessions, or in a slot, was no session that can be served, and was removed; the
     /// error says what was wrong with it.
     Refused(Box<Error>),
-    /// A session has ended. Requests of it that are still being handled need no answer.
+    /// A session has ended. Requests of it that are still being handled need no answer. Its files are removed soon
+    /// after, at the latest before the server sleeps.
     Disconnected(Peer, End),
     /// A request that wants an answer.
     Request(Incoming),

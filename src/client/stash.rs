@@ -1,0 +1,42 @@
+//! Replies that came while another was waited for.
+
+use super::link::Link;
+use super::reply::Reply;
+use super::waiting::BATCH;
+use super::{Client, OUTSTANDING};
+
+impl Client {
+    /// Keeps what has come in the other sessions: as long as it is there, nobody sleeps.
+    #[cold]
+    pub(super) fn keep_of_others(&mut self, index: usize) {
+        for other in (0..self.links.len()).filter(|other| *other != index) {
+            for _ in 0..BATCH {
+                if self.links.get(other).is_none_or(Option::is_none) {
+                    break;
+                }
+                match self.on_link(other, Link::receive) {
+                    Ok(None) => break,
+                    Ok(Some(reply)) => {
+                        self.note_redirect(other, &reply);
+                        self.keep(reply);
+                    }
+                    // Told to who asks for replies of any session.
+                    Err(error) => {
+                        self.over = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Keeps a reply for [`next_reply`](Client::next_reply). Of the interim ones, which a server may send without end,
+    /// not more than there can be others.
+    pub(super) fn keep(&mut self, reply: Reply) {
+        if reply.status().is_final() || self.stash.len() < OUTSTANDING {
+            self.stash.push_back(reply);
+        } else {
+            self.unwanted += 1;
+        }
+    }
+}
