@@ -219,10 +219,17 @@ impl Link {
 
     /// Takes a request back that no server has started; its answer is not wanted any more in any case.
     pub(super) fn cancel(&mut self, id: u64) -> Result<bool> {
+        if let Some(pending) = self.pending.get(id) {
+            pending.wanted = false;
+        }
+        self.withdraw(id)
+    }
+
+    /// Takes a request back that no server has started; else its answer is waited for as before.
+    pub(super) fn withdraw(&mut self, id: u64) -> Result<bool> {
         let Some(pending) = self.pending.get(id) else {
             return Ok(false);
         };
-        pending.wanted = false;
         let cancelled = self.requests.cancel(pending.at);
         match cancelled.map_err(|corrupt| self.broken(corrupt.into()))? {
             Cancel::Cancelled => {
@@ -236,7 +243,7 @@ impl Link {
     /// Takes all back that no server has begun: which.
     pub(super) fn take_back(&mut self) -> Vec<u64> {
         let mut pending = self.pending.ids();
-        pending.retain(|id| matches!(self.cancel(*id), Ok(true)));
+        pending.retain(|id| matches!(self.withdraw(*id), Ok(true)));
         pending
     }
 

@@ -122,3 +122,42 @@ fn an_answer_of_one_service_does_not_keep_a_client_awake_that_waits_for_another(
     let reply = client.next_reply(SOON).unwrap().unwrap();
     assert_eq!(reply.id(), early);
 }
+
+#[test]
+fn a_request_that_a_dead_server_had_begun_is_waited_for_until_the_next_one_answers() {
+    const WORK: RequestKind = RequestKind::new("work");
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut front = bind(&at, "front");
+    let mut client = let_in(&mut front, || options.connect("front", SOON));
+    let mut worker = bind(&at, "worker");
+    let name = Name::new("worker").unwrap();
+    let link = let_in(&mut worker, || {
+        let deadline = Deadline::after(SOON);
+        client.options.link(&client.runtime, &name, deadline)
+    });
+    let index = client.add_link(link).unwrap();
+    client.routes.insert(WORK, index);
+
+    let id = client.submit(Request::new(WORK, "it"), SOON).unwrap();
+    let begun = worker.next_timeout(SOON).unwrap();
+    assert!(matches!(begun, Some(Event::Request(_))), "{begun:?}");
+    die(worker);
+    drop(begun);
+    while !client.link(index).unwrap().server_gone() {
+        client.take_bells(Deadline::after(SOON)).unwrap();
+    }
+    client.may_leave = true;
+    client.leave_the_dead(index, id.0).unwrap();
+
+    let mut next = bind(&at, "worker");
+    loop {
+        match next.next_timeout(SOON).unwrap() {
+            Some(Event::Request(request)) => break request.reply("done").unwrap(),
+            Some(_) => {}
+            None => panic!("it is not delivered again"),
+        }
+    }
+    let reply = client.next_reply(SOON).unwrap().expect("its answer");
+    assert_eq!(reply.id(), id);
+}

@@ -127,7 +127,7 @@ impl Client {
         }
         // Once: who is sent there again waits.
         self.may_leave = false;
-        if self.on_link(index, |link| link.cancel(id))? {
+        if self.on_link(index, |link| link.withdraw(id))? {
             self.taken_back = vec![id];
             return Err(Error::ServerGone {
                 service: self.link(index)?.service().to_string(),
