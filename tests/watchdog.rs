@@ -41,6 +41,16 @@ fn line_with(service: &Service, words: &str) -> String {
     }
 }
 
+/// Waits for lines with each of these words, in any order.
+fn lines_with(service: &Service, words: &[&str]) {
+    let mut missing = words.to_vec();
+    while !missing.is_empty() {
+        let line = service.lines.recv_timeout(SOON);
+        let line = line.unwrap_or_else(|error| panic!("{error}: {missing:?} did not come"));
+        missing.retain(|words| !line.contains(words));
+    }
+}
+
 /// Whether these stand in the text, one after the other.
 fn in_order(text: &str, parts: &[&str]) -> bool {
     let mut rest = text;
@@ -117,13 +127,10 @@ fn a_watchdog_that_is_told_to_end_ends_the_primary_and_that_one_its_secondaries(
     let number = told(&service, "] process ");
     kill(service.number(), Signal::TERM);
     line_with(&service, "asked to end");
-    line_with(
-        &service,
-        &format!("sent SIGTERM to process {number}: it is to stop"),
-    );
-    // The primary says so before it ends its secondaries.
-    line_with(&service, "ending");
-    line_with(&service, &format!("process {number}: stopped as asked"));
+    let sent = format!("sent SIGTERM to process {number}: it is to stop");
+    let stopped = format!("process {number}: stopped as asked");
+    // The primary's word that it ends may come before the watchdog's that it was told to.
+    lines_with(&service, &[&sent, "ending", &stopped]);
     let output = finish(service.child.take().unwrap());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(processes(service.place.path()), [] as [u32; 0]);
