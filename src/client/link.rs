@@ -13,10 +13,10 @@ use crate::directory::session::SessionDir;
 use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter, Ring};
 use crate::ring::raw::{self, RawConsumer, RawProducer};
-use crate::ring::record::{Accept, Cancel};
+use crate::ring::record::Cancel;
 use crate::session::Broken;
 use crate::session::handover::{Mapped, Pool, Side};
-use crate::session::layout::{DIRECTS, Geometry, Memory, REPLY_RECORD, Status, UP};
+use crate::session::layout::{DIRECTS, Geometry, Memory, Status, UP};
 use crate::sys::clock::Deadline;
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::{self, Epoll, Interest, Ready};
@@ -61,13 +61,7 @@ impl Link {
             down,
             place,
         } = published;
-        let accept = Accept {
-            generation,
-            kind_min: REPLY_RECORD,
-            kind_max: REPLY_RECORD,
-            flags: 0,
-            max_len: Geometry::inline_limit(geometry.reply_capacity),
-        };
+        let accept = geometry.replies_of(generation);
         let broken = |corrupt| Broken::Ring(corrupt).into_error(service.as_str());
         Ok(Link {
             requests: RawProducer::resume(memory.requests.clone()).map_err(broken)?,

@@ -9,6 +9,7 @@ use crate::server::{Event, Server, ServerOptions};
 use crate::sys::clock::Backoff;
 
 const ECHO: RequestKind = RequestKind::new("echo");
+const WORK: RequestKind = RequestKind::new("work");
 const SOON: Duration = Duration::from_secs(10);
 
 fn bind(at: &Directory, service: &str) -> Server {
@@ -24,6 +25,22 @@ fn let_in<T: Send>(server: &mut Server, connect: impl FnOnce() -> Result<T> + Se
         assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
         connecting.join().unwrap().unwrap()
     })
+}
+
+fn link_to(client: &Client, server: &mut Server) -> Link {
+    let name = server.service().clone();
+    let_in(server, || {
+        let deadline = Deadline::after(SOON);
+        client.options.link(&client.runtime, &name, deadline)
+    })
+}
+
+/// Has requests of a kind go to this server: over which link.
+fn direct(client: &mut Client, kind: RequestKind, to: &mut Server) -> usize {
+    let link = link_to(client, to);
+    let index = client.add_link(link).unwrap();
+    client.routes.insert(kind, index);
+    index
 }
 
 fn die(server: Server) {
@@ -43,11 +60,7 @@ fn what_is_asked_before_the_bell_could_be_opened_wakes_a_server_that_has_gone_to
     client.forget(0);
 
     let mut server = bind(&at, "svc");
-    let name = Name::new("svc").unwrap();
-    let link = let_in(&mut server, || {
-        let deadline = Deadline::after(SOON);
-        client.options.link(&client.runtime, &name, deadline)
-    });
+    let link = link_to(&client, &mut server);
     die(server);
     // Nobody hears the bell now.
     assert_eq!(client.add_link(link).unwrap(), 0);
@@ -101,20 +114,14 @@ fn an_answer_of_one_service_does_not_keep_a_client_awake_that_waits_for_another(
     let mut quick = bind(&at, "quick");
     let mut client = let_in(&mut quick, || options.connect("quick", SOON));
     let mut slow = bind(&at, "slow");
-    let name = Name::new("slow").unwrap();
-    let link = let_in(&mut slow, || {
-        let deadline = Deadline::after(SOON);
-        client.options.link(&client.runtime, &name, deadline)
-    });
-    let index = client.add_link(link).unwrap();
-    client.routes.insert(RequestKind::new("slow"), index);
+    direct(&mut client, WORK, &mut slow);
 
     let early = client.submit(Request::new(ECHO, "hallo"), SOON).unwrap();
     match quick.next_timeout(SOON).unwrap() {
         Some(Event::Request(request)) => request.reply("early").unwrap(),
         other => panic!("{other:?}"),
     }
-    let request = Request::new(RequestKind::new("slow"), "");
+    let request = Request::new(WORK, "");
     let late = client.call(request, Duration::from_millis(50));
     assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
     assert!(client.sleep(None).unwrap(), "it did not sleep");
@@ -125,19 +132,12 @@ fn an_answer_of_one_service_does_not_keep_a_client_awake_that_waits_for_another(
 
 #[test]
 fn a_request_that_a_dead_server_had_begun_is_waited_for_until_the_next_one_answers() {
-    const WORK: RequestKind = RequestKind::new("work");
     let at = Scratch::new();
     let options = ClientOptions::new().directory(at.path());
     let mut front = bind(&at, "front");
     let mut client = let_in(&mut front, || options.connect("front", SOON));
     let mut worker = bind(&at, "worker");
-    let name = Name::new("worker").unwrap();
-    let link = let_in(&mut worker, || {
-        let deadline = Deadline::after(SOON);
-        client.options.link(&client.runtime, &name, deadline)
-    });
-    let index = client.add_link(link).unwrap();
-    client.routes.insert(WORK, index);
+    let index = direct(&mut client, WORK, &mut worker);
 
     let id = client.submit(Request::new(WORK, "it"), SOON).unwrap();
     let begun = worker.next_timeout(SOON).unwrap();
@@ -147,6 +147,14 @@ fn a_request_that_a_dead_server_had_begun_is_waited_for_until_the_next_one_answe
     while !client.link(index).unwrap().server_gone() {
         client.take_bells(Deadline::after(SOON)).unwrap();
     }
+    // What is sent now goes to the first service, which does not direct any more.
+    let other = client.submit(Request::new(WORK, "more"), SOON).unwrap();
+    match front.next_timeout(SOON).unwrap() {
+        Some(Event::Request(request)) => request.reply("done").unwrap(),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(client.next_reply(SOON).unwrap().unwrap().id(), other);
+
     client.may_leave = true;
     client.leave_the_dead(index, id.0).unwrap();
 

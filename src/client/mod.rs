@@ -341,7 +341,7 @@ impl Client {
     #[inline]
     fn fit<'a>(&mut self, index: usize, body: Body<'a>) -> Result<Body<'a>> {
         let link = self.link(index)?;
-        if link.takes(&body) {
+        if link.has_fit(&body) {
             return Ok(body);
         }
         let fitted = link.fit(body);

@@ -20,8 +20,10 @@ impl Client {
         let known = self.known_route(kind);
         let index = known.unwrap_or(0);
         let link = self.links.get_mut(index)?.as_mut()?;
+        // Of a service that was directed to and is dead, the first one is to be asked again.
+        let is_deserted = index != 0 && link.server_gone();
         let is_clear = link.is_open() && link.has_fit(body) && !self.options.fail_fast;
-        if !is_clear || (known.is_none() && link.directs()) {
+        if !is_clear || is_deserted || (known.is_none() && link.directs()) {
             return None;
         }
         let id = self.next_id;

@@ -2,19 +2,12 @@
 
 use crate::request::{HandOver, ReplyForm, ReplyHeader};
 use crate::ring::raw::{Found, RawConsumer};
-use crate::ring::record::Accept;
-use crate::session::layout::{Geometry, Memory, REPLY_RECORD};
+use crate::session::layout::{Geometry, Memory};
 
 /// The numbers of the segments that unread replies name. The ring is only looked at. A broken client can have written
 /// anything there: what does not decode names nothing, and ends the look.
 pub(super) fn segments(memory: &Memory, geometry: Geometry, generation: u64) -> Vec<u64> {
-    let accept = Accept {
-        generation,
-        kind_min: REPLY_RECORD,
-        kind_max: REPLY_RECORD,
-        flags: 0,
-        max_len: Geometry::inline_limit(geometry.reply_capacity),
-    };
+    let accept = geometry.replies_of(generation);
     let mut numbers = Vec::new();
     let Ok(mut replies) = RawConsumer::<2>::resume(memory.replies.clone(), accept) else {
         return numbers;

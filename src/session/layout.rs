@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::Broken;
 use crate::ring::memory::{CONTROL_LEN, RingMemory};
+use crate::ring::record::Accept;
 use crate::sys::map::{Region, View, shared_words};
 
 /// The fingerprint of this layout in the segment's header.
@@ -161,9 +162,29 @@ impl Geometry {
         (RINGS + 2 * CONTROL_LEN) as u64 + self.request_capacity + self.reply_capacity
     }
 
+    /// What the server takes out of the ring of requests.
+    pub(crate) fn requests_of(self, generation: u64) -> Accept {
+        accept(REQUEST_RECORD, self.request_capacity, generation)
+    }
+
+    /// What the client takes out of the ring of replies.
+    pub(crate) fn replies_of(self, generation: u64) -> Accept {
+        accept(REPLY_RECORD, self.reply_capacity, generation)
+    }
+
     /// The longest message of a request, and of a reply, that travels inside the ring: a quarter of it.
     pub(crate) fn inline_limit(capacity: u64) -> u32 {
         u32::try_from(capacity / 4).unwrap_or(u32::MAX)
+    }
+}
+
+fn accept(kind: u16, capacity: u64, generation: u64) -> Accept {
+    Accept {
+        generation,
+        kind_min: kind,
+        kind_max: kind,
+        flags: 0,
+        max_len: Geometry::inline_limit(capacity),
     }
 }
 

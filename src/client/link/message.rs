@@ -126,15 +126,14 @@ impl Link {
     #[inline]
     pub(in crate::client) fn has_fit(&self, body: &Body<'_>) -> bool {
         match &body.0 {
-            BodyKind::Bytes(bytes) => bytes.len() <= self.inline_limit(),
+            BodyKind::Bytes(_) => self.takes(body),
             BodyKind::Lease(lease) => lease.belongs_to(self.generation),
         }
     }
 
-    /// Puts what the ring does not take into a segment of the session.
+    /// Puts what [has no fit](Link::has_fit) into a segment of the session.
     pub(in crate::client) fn fit<'a>(&mut self, body: Body<'a>) -> Result<Body<'a>> {
         let lease = match body.0 {
-            BodyKind::Bytes(_) if self.takes(&body) => return Ok(body),
             BodyKind::Bytes(bytes) => {
                 let mut lease = self.lease(bytes.len() as u64)?;
                 lease.write_at(0, bytes)?;

@@ -16,10 +16,10 @@ use crate::fifo::{BellReader, BellWriter};
 use crate::request::Status;
 use crate::ring::ledger::Ledger;
 use crate::ring::raw::{self, Found, RawConsumer, RawProducer};
-use crate::ring::record::{self, Accept, Start};
+use crate::ring::record::{self, Start};
 use crate::server::delivery::Delivery;
 use crate::session::handover::{Mapped, Side};
-use crate::session::layout::{Geometry, Memory, REQUEST_RECORD};
+use crate::session::layout::{Geometry, Memory};
 use crate::session::{Block, Broken};
 use crate::sys::clock;
 
@@ -127,13 +127,7 @@ impl Core {
             up,
             inherited,
         } = opening;
-        let accept = Accept {
-            generation,
-            kind_min: REQUEST_RECORD,
-            kind_max: REQUEST_RECORD,
-            flags: 0,
-            max_len: Geometry::inline_limit(geometry.request_capacity),
-        };
+        let accept = geometry.requests_of(generation);
         let requests = RawConsumer::resume(memory.requests.clone(), accept)?;
         Ok(Core {
             suspects: Suspects::new(inherited, requests.seen()),
