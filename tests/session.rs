@@ -359,14 +359,16 @@ fn a_client_is_directed_once_and_remembers_the_way() {
         }
     });
     let mut client = client(place.path());
-    for _ in 0..3 {
-        let answer = client
-            .call(Request::new(ECHO, "hello"), SOON)
-            .unwrap()
-            .into_answer()
-            .unwrap();
-        assert_eq!(answer.into_vec(), b"hello");
-    }
+    let echoed = |client: &mut Client| {
+        let reply = client.call(Request::new(ECHO, "hello"), SOON).unwrap();
+        assert_eq!(reply.into_answer().unwrap().into_vec(), b"hello");
+    };
+    echoed(&mut client);
+    // A client asks again while the worker has had no time to let it in.
+    let first: Vec<RequestKind> = asked.try_iter().collect();
+    assert!(!first.is_empty() && first.iter().all(|kind| *kind == ECHO));
+    echoed(&mut client);
+    echoed(&mut client);
     let reply = client.call(Request::new(OTHER, ""), SOON).unwrap();
     assert_eq!(reply.status(), Status::UnknownKind);
     let large = vec![7; 100_000];
@@ -378,7 +380,7 @@ fn a_client_is_directed_once_and_remembers_the_way() {
         .into_answer()
         .unwrap();
     assert!(answer.into_vec() == large);
-    assert_eq!(asked.try_iter().collect::<Vec<_>>(), [ECHO, OTHER]);
+    assert_eq!(asked.try_iter().collect::<Vec<_>>(), [OTHER]);
 }
 
 #[test]
