@@ -29,6 +29,10 @@
 //! | 64 KiB | 1876 (1955) | 1124 (1127) | 1130 (1217) | 1132 (1226) | 1233 (1154) |
 //! | 1 MiB | 37 k (36 k) | 21 k (22 k) | 21 k (24 k) | 22 k (24 k) | 22 k (22 k) |
 //!
+//! From 32 KiB on the processor's string instruction is faster than all of these, where it is fast at all (on a Zen 5 of 64 KiB
+//! 0.53 µs against 0.70, of 1 MiB 15.7 against 19.4, and between two cores up to twice as fast), except where the target
+//! lies 1 to 63 bytes after the source modulo a page (0.9). Its stores are ordered before every later store.
+//!
 //! This file may use `unsafe` for the assembly. What its blocks rely on:
 //!
 //! * **C1** Both ranges are as long as the copy: the one function that has such a block takes both as slices and never
@@ -165,6 +169,9 @@ mod blocks {
     /// the processor can do: at 256 bytes 4.3 ns against 5.4, at 192 it is the other way round.
     const WIDE_FROM: usize = 256;
 
+    /// From how many bytes on the processor's string instruction is faster than any loop.
+    const STRING_FROM: usize = 32 << 10;
+
     const _: () = assert!(BLOCKS_FROM >= 64 && WIDE_FROM >= 128);
 
     /// Copies whole words in, and says whether it did.
@@ -203,6 +210,11 @@ mod blocks {
     unsafe fn copy(to: *mut u8, from: *const u8, len: usize) -> bool {
         if len < BLOCKS_FROM {
             return false;
+        }
+        if len >= STRING_FROM && can_be_string(to, from) {
+            // SAFETY: by the caller.
+            unsafe { copy_string(to, from, len) };
+            return true;
         }
         if len >= WIDE_FROM && std::arch::is_x86_feature_detected!("avx") {
             // SAFETY: by the caller; the processor has AVX, and there are 128 bytes.
@@ -252,6 +264,30 @@ mod blocks {
                 c = out(xmm_reg) _,
                 d = out(xmm_reg) _,
                 options(nostack)
+            );
+        }
+    }
+
+    /// Whether the string instruction is fast on this processor, and for these two: it is slow where the target lies a
+    /// little after the source modulo a page.
+    #[inline]
+    fn can_be_string(to: *const u8, from: *const u8) -> bool {
+        let ahead = to.addr().wrapping_sub(from.addr()) % 4096;
+        !(1..64).contains(&ahead) && std::arch::is_x86_feature_detected!("ermsb")
+    }
+
+    /// # Safety
+    /// As for [`copy`].
+    #[inline(never)]
+    unsafe fn copy_string(to: *mut u8, from: *const u8, len: usize) {
+        // SAFETY: by the caller. The direction flag is clear outside of assembly.
+        unsafe {
+            asm!(
+                "rep movsb",
+                inout("rdi") to => _,
+                inout("rsi") from => _,
+                inout("rcx") len => _,
+                options(nostack, preserves_flags)
             );
         }
     }
