@@ -24,16 +24,15 @@ pub use reply::{Rejected, Reply, Request, RequestId};
 
 use self::link::{Content, Link};
 use self::route::Search;
+use self::stash::OUTSTANDING;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
+use crate::session::wait::Patience;
 use crate::session::{Body, Lease, Pollable};
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
-
-/// Requests that may be unanswered or answered and not fetched; beyond, [`Client::submit`] refuses.
-const OUTSTANDING: usize = 1 << 16;
 
 /// How often a request may be redirected.
 const HOPS: u32 = 4;
@@ -57,6 +56,7 @@ pub struct Client {
     links: Vec<Option<Link>>,
     /// Where requests of a kind go, as far as it is known: the index of a link.
     routes: HashMap<RequestKind, usize>,
+    patience: Patience,
     epoll: Epoll,
     events: Events,
     /// Replies that came while another was waited for.
@@ -361,18 +361,6 @@ impl Client {
                 service: service.to_string(),
                 reason: "the session has ended; connect anew".to_owned(),
             })
-    }
-
-    fn check_outstanding(&self) -> Result<()> {
-        let outstanding = self.outstanding();
-        if outstanding < OUTSTANDING {
-            return Ok(());
-        }
-        Err(Error::TooLong {
-            what: "queue of replies that were not fetched",
-            len: outstanding as u64,
-            max: OUTSTANDING as u64,
-        })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::segment::SegmentOptions;
 use crate::session::Wait;
 use crate::session::layout::{Geometry, MAX_RING, MIN_RING};
+use crate::session::wait::Patience;
 use crate::sys::clock::Deadline;
 use crate::sys::fork;
 use crate::sys::poll::{Epoll, Events};
@@ -111,6 +112,7 @@ impl ClientOptions {
         };
         let link = self.link(&runtime, &service, deadline)?;
         let mut client = Client {
+            patience: Patience::new(self.wait),
             options: self,
             links: Vec::new(),
             routes: HashMap::new(),

@@ -1,9 +1,13 @@
 //! Replies that came while another was waited for.
 
+use super::Client;
 use super::link::Link;
 use super::reply::Reply;
 use super::waiting::BATCH;
-use super::{Client, OUTSTANDING};
+use crate::error::{Error, Result};
+
+/// Requests that may be unanswered or answered and not fetched; beyond, [`Client::submit`] refuses.
+pub(super) const OUTSTANDING: usize = 1 << 16;
 
 impl Client {
     /// Keeps what has come in the other sessions: as long as it is there, nobody sleeps.
@@ -38,5 +42,18 @@ impl Client {
         } else {
             self.unwanted += 1;
         }
+    }
+
+    /// An error if no more requests are taken.
+    pub(super) fn check_outstanding(&self) -> Result<()> {
+        let outstanding = self.outstanding();
+        if outstanding < OUTSTANDING {
+            return Ok(());
+        }
+        Err(Error::TooLong {
+            what: "queue of replies that were not fetched",
+            len: outstanding as u64,
+            max: OUTSTANDING as u64,
+        })
     }
 }

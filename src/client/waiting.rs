@@ -3,7 +3,7 @@
 use super::{Client, reply::Reply};
 use crate::error::{Error, Result};
 use crate::request::RequestKind;
-use crate::session::wait::{Patience, Step};
+use crate::session::wait::Step;
 use crate::sys::clock::{Deadline, Timeout};
 
 use super::link::{Content, Link};
@@ -42,16 +42,16 @@ impl Client {
         timeout: &mut Timeout,
         send: &mut dyn FnMut(&mut Client) -> Result<bool>,
     ) -> Result<()> {
-        let mut patience = Patience::new(self.options.wait);
+        self.patience.begin();
         loop {
             for _ in 0..BATCH {
                 let Some(reply) = self.receive_any()? else {
                     break;
                 };
                 self.keep(reply);
-                patience.reset();
+                self.patience.begin();
             }
-            match patience.step(timeout) {
+            match self.patience.step(timeout) {
                 Step::Again => {}
                 Step::Check => self.take_bells(Deadline::passed())?,
                 Step::Sleep => {
@@ -78,10 +78,10 @@ impl Client {
         id: u64,
         timeout: &mut Timeout,
     ) -> Result<Reply> {
-        let mut patience = Patience::new(self.options.wait);
+        self.patience.begin();
         loop {
             // One more look after the time is up: the answer may have come while this thread had no core.
-            let step = patience.step(timeout);
+            let step = self.patience.step(timeout);
             if let Some(reply) = self.answer_to(index, id)? {
                 return Ok(reply);
             }
@@ -105,7 +105,7 @@ impl Client {
                     }
                     self.wake();
                     self.leave_the_dead(index, id)?;
-                    patience.reset();
+                    self.patience.begin();
                 }
                 Step::TimedOut => {
                     self.on_link(index, |link| link.cancel(id))?;
@@ -163,9 +163,9 @@ impl Client {
 
     /// Waits for a reply to any request.
     pub(super) fn wait_for_any(&mut self, timeout: &mut Timeout) -> Result<Option<Reply>> {
-        let mut patience = Patience::new(self.options.wait);
+        self.patience.begin();
         while self.outstanding() > 0 {
-            let step = patience.step(timeout);
+            let step = self.patience.step(timeout);
             if let Some(reply) = self.receive_any()? {
                 return Ok(Some(reply));
             }
@@ -177,7 +177,7 @@ impl Client {
                         self.take_bells(timeout.deadline())?;
                     }
                     self.wake();
-                    patience.reset();
+                    self.patience.begin();
                 }
                 Step::TimedOut => break,
             }

@@ -79,7 +79,7 @@ pub struct Server {
     events: Events,
     /// What rang, and is to be looked at.
     sources: VecDeque<Source>,
-    wait: Wait,
+    patience: Patience,
     directs: bool,
     slots: u32,
     seats: Vec<Option<Seated>>,
@@ -185,15 +185,15 @@ impl Server {
 
     /// Waits for an event.
     fn next_within(&mut self, timeout: &mut Timeout) -> Result<Option<Event>> {
-        let mut patience = Patience::new(self.wait);
+        self.patience.begin();
         loop {
             if let Some(event) = self.look()? {
                 return Ok(Some(event));
             }
             // With no ring to watch there is nothing to spin for.
-            let step = match self.wait {
+            let step = match self.patience.wait() {
                 Wait::Adaptive if !self.is_watching() && !timeout.is_zero() => Step::Sleep,
-                _ => patience.step(timeout),
+                _ => self.patience.step(timeout),
             };
             match step {
                 Step::Again | Step::Check => {}
@@ -209,7 +209,7 @@ impl Server {
                             return self.look();
                         }
                     }
-                    patience.reset();
+                    self.patience.begin();
                 }
             }
         }

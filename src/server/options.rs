@@ -20,6 +20,7 @@ use crate::fifo::BellReader;
 use crate::quarantine::Quarantine;
 use crate::session::Wait;
 use crate::session::layout::Status;
+use crate::session::wait::Patience;
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{Epoll, Events, Interest};
 use crate::sys::{fork, limits};
@@ -180,7 +181,7 @@ impl ServerOptions {
             epoll,
             events: Events::new(),
             sources: VecDeque::new(),
-            wait: self.wait,
+            patience: Patience::new(self.wait),
             directs: self.directs,
             slots,
             seats: Vec::new(),

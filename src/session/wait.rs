@@ -19,6 +19,14 @@ pub enum Wait {
 /// For how long spinning beats sleeping: waking a core that sleeps takes some 40 µs on a virtual machine, so half
 /// of that is well spent (measured: 20 µs gives a hundred times the round trips of 2 µs).
 const SPIN_NS: u64 = 20_000;
+/// For how long it does where that was seen to pay: what a sleep costs both sides.
+const LONG_SPIN_NS: u64 = 100_000;
+/// A wait of this length, the time to wake included, would have ended within a long spin, or nearly.
+const SHORT_WAIT_NS: u64 = 200_000;
+/// Who offers its core and has it back after this time was alone in wanting it.
+const ALONE_NS: u64 = 10_000;
+/// The most short waits that are slept through before a long spin is tried again.
+const MOST_SKIPPED: u32 = 64;
 /// Looks in a row without a pause: an answer of a peer that is awake comes within these.
 const EAGER_TURNS: u32 = 128;
 /// Looks before the clock is read for the first time.
@@ -27,7 +35,7 @@ const FREE_TURNS: u32 = 160;
 const TURNS_A_LOOK: u32 = 16;
 /// Who never sleeps checks on its peer once in so many turns, a fraction of a millisecond.
 const TURNS_A_CHECK: u32 = 4096;
-/// How often the core is offered to others before sleeping.
+/// How often the core is offered to others before sleeping, and before a spin becomes a long one.
 const YIELDS: u32 = 2;
 
 /// What a waiter that found nothing does next.
@@ -43,30 +51,98 @@ pub(crate) enum Step {
     TimedOut,
 }
 
-/// One wait: counts its turns. Made anew, or [`reset`](Patience::reset), whenever something was found.
-#[derive(Debug)]
-pub(crate) struct Patience {
-    wait: Wait,
-    turns: u32,
-    yields: u32,
-    until: u64,
+/// What was learnt from the waits before: whether to spin for long. It is tried after a wait that turned out short, and
+/// given up when it was in vain, each time for twice as many short waits as the time before.
+#[derive(Debug, Default)]
+struct Habit {
+    spins_long: bool,
+    /// Short waits to sleep through before the next try.
+    skip: u32,
+    /// How many they are after the next spin in vain.
+    penalty: u32,
 }
 
-impl Patience {
-    #[inline]
-    pub(crate) fn new(wait: Wait) -> Patience {
-        Patience {
-            wait,
-            turns: 0,
-            yields: 0,
-            until: 0,
+impl Habit {
+    fn budget(&self) -> u64 {
+        match self.spins_long {
+            true => LONG_SPIN_NS,
+            false => SPIN_NS,
         }
     }
 
-    /// Something was found, or a sleep has ended: the next wait begins.
+    /// Something came in the long part of a spin.
+    fn paid(&mut self) {
+        self.penalty = 0;
+    }
+
+    /// A long spin was in vain, or kept others from the core.
+    fn give_up(&mut self) {
+        self.spins_long = false;
+        self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
+        self.skip = self.penalty;
+    }
+
+    /// A sleep has ended, after so many nanoseconds of waiting.
+    fn slept(&mut self, waited: u64) {
+        if waited <= SHORT_WAIT_NS {
+            self.spins_long = self.skip == 0;
+            self.skip = self.skip.saturating_sub(1);
+        }
+    }
+}
+
+/// How one side waits, time after time.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    wait: Wait,
+    habit: Habit,
+    turns: u32,
+    yields: u32,
+    /// When this wait began, as far as a clock was looked at.
+    since: u64,
+    /// When to offer the core next.
+    until: u64,
+    /// Whether the spin has become a long one.
+    is_long: bool,
+    sleeps: bool,
+}
+
+impl Patience {
+    pub(crate) fn new(wait: Wait) -> Patience {
+        Patience {
+            wait,
+            habit: Habit::default(),
+            turns: 0,
+            yields: 0,
+            since: 0,
+            until: 0,
+            is_long: false,
+            sleeps: false,
+        }
+    }
+
+    pub(crate) fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    /// The next wait begins: something was found, or a sleep has ended.
     #[inline]
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn begin(&mut self) {
+        // What the eager turns brought teaches nothing.
+        if self.turns > EAGER_TURNS {
+            self.learn();
+        }
         self.turns = 0;
+    }
+
+    fn learn(&mut self) {
+        if std::mem::take(&mut self.is_long) {
+            self.habit.paid();
+        }
+        if std::mem::take(&mut self.sleeps) && self.wait == Wait::Adaptive {
+            let waited = clock::monotonic_ns().saturating_sub(self.since);
+            self.habit.slept(waited);
+        }
         self.yields = 0;
     }
 
@@ -90,7 +166,7 @@ impl Patience {
             }
         }
         // Not back to the eager turns when it wraps.
-        self.turns = self.turns.wrapping_add(1).max(EAGER_TURNS);
+        self.turns = self.turns.wrapping_add(1).max(EAGER_TURNS + 1);
         std::hint::spin_loop();
         Step::Again
     }
@@ -103,6 +179,7 @@ impl Patience {
     fn look_at_the_clock(&mut self, deadline: Deadline) -> Step {
         let now = clock::monotonic_ns();
         if deadline.as_ns().is_some_and(|at| now >= at) {
+            self.is_long = false;
             return Step::TimedOut;
         }
         match self.wait {
@@ -112,15 +189,40 @@ impl Patience {
             Wait::Adaptive => {}
         }
         if self.turns == FREE_TURNS {
+            self.since = now;
             self.until = now.saturating_add(SPIN_NS);
         } else if now >= self.until {
-            if self.yields == YIELDS {
-                return Step::Sleep;
+            if self.yields >= YIELDS && now.saturating_sub(self.since) >= self.habit.budget() {
+                return self.sleep();
             }
-            self.yields += 1;
-            thread::give_way();
+            self.offer(now);
         }
         Step::Again
+    }
+
+    fn sleep(&mut self) -> Step {
+        if std::mem::take(&mut self.is_long) {
+            self.habit.give_up();
+        }
+        self.sleeps = true;
+        Step::Sleep
+    }
+
+    /// Offers the core to others. Where one of them took it, a long spin is over.
+    fn offer(&mut self, now: u64) {
+        self.yields += 1;
+        thread::give_way();
+        if self.yields < YIELDS || !self.habit.spins_long {
+            return;
+        }
+        self.is_long = true;
+        let back = clock::monotonic_ns();
+        if back.saturating_sub(now) > ALONE_NS {
+            self.is_long = false;
+            self.habit.give_up();
+        } else {
+            self.until = back.saturating_add(SPIN_NS);
+        }
     }
 }
 
@@ -153,8 +255,51 @@ mod tests {
                 assert!(turns < 100_000_000, "it never sleeps");
             }
             assert!(turns > u64::from(FREE_TURNS));
-            patience.reset();
+            patience.begin();
         }
+    }
+
+    #[test]
+    fn long_spins_are_tried_after_short_waits_and_ever_more_seldom_when_they_are_in_vain() {
+        let mut habit = Habit::default();
+        habit.slept(SHORT_WAIT_NS + 1);
+        assert_eq!(habit.budget(), SPIN_NS, "a long wait teaches nothing");
+        let mut skipped = Vec::new();
+        for _ in 0..9 {
+            let mut count = 0;
+            habit.slept(SHORT_WAIT_NS);
+            while !habit.spins_long {
+                habit.slept(SHORT_WAIT_NS);
+                count += 1;
+            }
+            assert_eq!(habit.budget(), LONG_SPIN_NS);
+            skipped.push(count);
+            habit.give_up();
+        }
+        assert_eq!(skipped, [0, 1, 2, 4, 8, 16, 32, 64, 64]);
+        habit.paid();
+        habit.give_up();
+        assert_eq!(habit.skip, 1, "it has paid meanwhile");
+    }
+
+    #[test]
+    fn who_was_woken_soon_spins_for_longer_the_next_time() {
+        let mut patience = Patience::new(Wait::Adaptive);
+        let mut never = NEVER;
+        let mut spin = |patience: &mut Patience| {
+            let from = clock::monotonic_ns();
+            while patience.step(&mut never) == Step::Again {}
+            let spun = clock::monotonic_ns() - from;
+            patience.since = clock::monotonic_ns();
+            patience.begin();
+            spun
+        };
+        spin(&mut patience);
+        assert!(patience.habit.spins_long);
+        // Unless another thread took the core when it was offered.
+        let spun = spin(&mut patience);
+        assert!(spun >= LONG_SPIN_NS || patience.habit.penalty > 0);
+        assert!(!patience.habit.spins_long);
     }
 
     #[test]
