@@ -73,7 +73,11 @@ impl Requests {
         let wanted = pending.wanted;
         self.unanswered -= 1;
         while self.first.as_ref().is_some_and(|first| first.answered) {
-            self.first = self.rest.pop_front();
+            // Mostly there are no others: then nothing is moved.
+            self.first = match self.rest.is_empty() {
+                true => None,
+                false => self.rest.pop_front(),
+            };
         }
         Some(wanted)
     }

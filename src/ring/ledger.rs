@@ -49,6 +49,11 @@ impl Ledger {
             self.finish_later(at, oldest);
             return None;
         }
+        if self.rest.is_empty() {
+            // Mostly: then nothing is moved.
+            self.first = None;
+            return Some(upto);
+        }
         self.first = self.rest.pop_front();
         while let Some(next) = self.first.as_ref().filter(|next| next.done) {
             upto = next.end;

@@ -1,5 +1,6 @@
 //! What a message carries: a private copy of its bytes, or a hand-over segment.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -55,11 +56,30 @@ impl From<Lease> for Body<'_> {
 /// A short one is a private copy ([`as_slice`](Payload::as_slice)). A long one lies in a segment that its sender can
 /// still write: a broken sender can change the bytes between two reads, so copy what you check before you use
 /// it. All reads copy, and none can fail for a reason outside this process.
-pub struct Payload(Kind);
+#[derive(Default)]
+pub struct Payload(
+    /// `None` when it is empty. What is handed on is a pointer, and its memory is used again by the thread that drops it.
+    Option<Box<Content>>,
+);
 
-enum Kind {
-    Inline(Buffer),
-    Segment(Received),
+#[derive(Default)]
+struct Content {
+    /// The bytes, unless they lie in a segment.
+    buffer: Buffer,
+    segment: Option<Received>,
+}
+
+impl Content {
+    /// An empty one, or what this thread has dropped last.
+    fn take() -> Box<Content> {
+        // Not there while the thread ends.
+        let spare = SPARE.try_with(Cell::take).unwrap_or_default();
+        spare.unwrap_or_default()
+    }
+}
+
+thread_local! {
+    static SPARE: Cell<Option<Box<Content>>> = const { Cell::new(None) };
 }
 
 /// A part of the sender's segment, given back when dropped.
@@ -81,51 +101,48 @@ impl Drop for Received {
 }
 
 impl Payload {
-    #[inline]
-    pub(crate) fn inline(buffer: Buffer) -> Payload {
-        Payload(Kind::Inline(buffer))
-    }
-
     /// Makes it a short one of `len` bytes, whatever they are, in the memory that it has, and gives them.
     #[inline]
     pub(crate) fn refill(&mut self, len: usize) -> &mut [u8] {
-        if let Kind::Segment(_) = &self.0 {
-            *self = Payload::default();
-        }
-        match &mut self.0 {
-            Kind::Inline(buffer) => {
-                buffer.resize(len);
-                buffer.as_mut_slice()
-            }
-            Kind::Segment(_) => &mut [],
-        }
+        let content = self.0.get_or_insert_with(Content::take);
+        content.segment = None;
+        content.buffer.resize(len);
+        content.buffer.as_mut_slice()
     }
 
     /// Lets go of a segment and of a large buffer.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        match &mut self.0 {
-            Kind::Inline(buffer) if buffer.is_small() => {}
-            _ => *self = Payload::default(),
+        if let Some(content) = &mut self.0 {
+            content.segment = None;
+            content.buffer.shrink();
         }
     }
 
     /// A part of a segment that was checked to hold it. `frees`: whether dropping it gives the segment back, as
     /// for a reply.
     pub(crate) fn segment(segment: Arc<Segment>, offset: u64, len: u64, frees: bool) -> Payload {
-        Payload(Kind::Segment(Received {
+        let mut content = Content::take();
+        content.segment = Some(Received {
             segment,
             offset,
             len,
             frees: frees.then(fork::stamp),
-        }))
+        });
+        Payload(Some(content))
+    }
+
+    /// Where it lies in shared memory, if it does.
+    #[inline]
+    fn received(&self) -> Option<&Received> {
+        self.0.as_ref()?.segment.as_ref()
     }
 
     /// The length in bytes.
     pub fn len(&self) -> u64 {
-        match &self.0 {
-            Kind::Inline(buffer) => buffer.as_slice().len() as u64,
-            Kind::Segment(received) => received.len,
+        match self.received() {
+            Some(received) => received.len,
+            None => self.as_slice().unwrap_or_default().len() as u64,
         }
     }
 
@@ -135,10 +152,12 @@ impl Payload {
     }
 
     /// The bytes of a short payload; `None` for one that lies in shared memory.
+    #[inline]
     pub fn as_slice(&self) -> Option<&[u8]> {
         match &self.0 {
-            Kind::Inline(buffer) => Some(buffer.as_slice()),
-            Kind::Segment(_) => None,
+            None => Some(&[]),
+            Some(content) if content.segment.is_none() => Some(content.buffer.as_slice()),
+            Some(_) => None,
         }
     }
 
@@ -157,32 +176,30 @@ impl Payload {
                 limit: self.len(),
             });
         }
-        match &self.0 {
-            Kind::Inline(buffer) => {
-                let rest = buffer
-                    .as_slice()
-                    .get(usize::try_from(offset).unwrap_or(0)..);
-                if let Some(bytes) = rest.and_then(|rest| rest.get(..into.len())) {
-                    copy::bytes(into, bytes);
-                }
-                Ok(())
-            }
-            Kind::Segment(received) => received.segment.read(received.offset + offset, into),
+        if let Some(received) = self.received() {
+            return received.segment.read(received.offset + offset, into);
         }
+        let bytes = self.as_slice().unwrap_or_default();
+        let rest = bytes.get(usize::try_from(offset).unwrap_or(0)..);
+        if let Some(bytes) = rest.and_then(|rest| rest.get(..into.len())) {
+            copy::bytes(into, bytes);
+        }
+        Ok(())
     }
 
     /// All bytes, copied if they lie in shared memory. This allocates as many bytes as the sender says: check
     /// [`len`](Payload::len) where that matters.
-    pub fn into_vec(self) -> Vec<u8> {
-        match self.0 {
-            Kind::Inline(buffer) => buffer.into_vec(),
-            Kind::Segment(ref received) => {
-                let mut bytes = vec![0; usize::try_from(received.len).unwrap_or(0)];
-                // It cannot fail: the segment was checked to hold these bytes.
-                let _ = received.segment.read(received.offset, &mut bytes);
-                bytes
-            }
-        }
+    pub fn into_vec(mut self) -> Vec<u8> {
+        let Some(content) = &mut self.0 else {
+            return Vec::new();
+        };
+        let Some(received) = &content.segment else {
+            return content.buffer.take_vec();
+        };
+        let mut bytes = vec![0; usize::try_from(received.len).unwrap_or(0)];
+        // It cannot fail: the segment was checked to hold these bytes.
+        let _ = received.segment.read(received.offset, &mut bytes);
+        bytes
     }
 
     /// Reads the payload from its beginning, as [`io::Read`].
@@ -194,17 +211,21 @@ impl Payload {
     }
 }
 
-impl Default for Payload {
-    fn default() -> Payload {
-        Payload::inline(Buffer::default())
+impl Drop for Payload {
+    #[inline]
+    fn drop(&mut self) {
+        self.clear();
+        if let Some(content) = self.0.take() {
+            let _ = SPARE.try_with(|spare| spare.set(Some(content)));
+        }
     }
 }
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match &self.0 {
-            Kind::Inline(_) => "inline",
-            Kind::Segment(_) => "segment",
+        let place = match self.received() {
+            None => "inline",
+            Some(_) => "segment",
         };
         f.debug_struct("Payload")
             .field("len", &self.len())
@@ -242,11 +263,10 @@ mod tests {
 
     #[test]
     fn an_inline_payload_is_read_whole_in_parts_and_never_beyond() {
-        let mut buffer = Buffer::of(100);
-        for (byte, n) in buffer.as_mut_slice().iter_mut().zip(0..) {
+        let mut payload = Payload::default();
+        for (byte, n) in payload.refill(100).iter_mut().zip(0..) {
             *byte = n;
         }
-        let payload = Payload::inline(buffer);
         assert_eq!(payload.len(), 100);
         let mut part = [0; 10];
         payload.read_at(90, &mut part).unwrap();
@@ -263,5 +283,24 @@ mod tests {
         let mut all = Vec::new();
         payload.reader().read_to_end(&mut all).unwrap();
         assert_eq!(all, payload.into_vec());
+        let none = Payload::default();
+        assert!(none.is_empty() && none.as_slice() == Some(&[]) && none.into_vec().is_empty());
+    }
+
+    #[test]
+    fn what_is_dropped_is_used_again_unless_it_is_large() {
+        let mut first = Payload::default();
+        let at = first.refill(100).as_ptr();
+        drop(first);
+        let mut second = Payload::default();
+        assert_eq!(second.refill(10).as_ptr(), at);
+        assert_eq!(second.len(), 10);
+        second.refill(1 << 20);
+        drop(second);
+        let third = Payload(Some(Content::take()));
+        assert_eq!(
+            third.0.as_ref().map(|content| content.buffer.capacity()),
+            Some(0)
+        );
     }
 }
