@@ -324,6 +324,7 @@ impl Client {
     /// [`Error::Corrupt`].
     pub fn arm(&mut self) -> Result<bool> {
         self.check_fork()?;
+        self.epoll.forget_deadline();
         Ok(self.stash.is_empty() && self.sleep(None)?)
     }
 

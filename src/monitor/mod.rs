@@ -319,6 +319,7 @@ impl Pollable for Monitor {
             return Ok(false);
         }
         self.armed = true;
+        self.epoll.forget_deadline();
         self.timer
             .set(self.next_look())
             .map_err(Error::os("set the timer of", self.runtime.path()))?;

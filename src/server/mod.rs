@@ -296,6 +296,7 @@ impl Server {
         self.remains.remove_all(&self.place);
         let may_sleep = self.ready.is_empty() && !self.is_watching() && !self.is_drained();
         if may_sleep {
+            self.epoll.forget_deadline();
             self.set_alarm()?;
             self.beat_idle();
         }

@@ -292,6 +292,7 @@ impl Pollable for Supervisor {
             return Ok(false);
         }
         self.armed = true;
+        self.epoll.forget_deadline();
         self.timer
             .set(due)
             .map_err(Error::os("set a timer for", self.monitor.runtime().path()))?;

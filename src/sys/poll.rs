@@ -5,10 +5,16 @@
 //! `linux_5_11` is on, and `epoll_pwait2` without a way back if it is on. So a wait goes here in two legs: whole
 //! milliseconds, rounded down, by `epoll_wait`; the rest by `ppoll` on the epoll descriptor, which takes
 //! nanoseconds on every kernel. A wait that ends by an event, the common case, costs one system call.
+//!
+//! A timeout given to `epoll_wait` has the kernel set a timer and take it back, which is an eighth of what a sleep and its
+//! wake cost on one core. So a wait whose deadline is far leaves that to a timer of the set ([`Alarm`]), which stays set
+//! over many waits.
 
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -17,9 +23,13 @@ use rustix::io::{Errno, Result};
 
 use crate::sys::clock::Deadline;
 use crate::sys::fork::Registered;
+use crate::sys::timer::Timer;
 
 /// The longest single leg of a wait: a timeout in milliseconds must fit in an `int`.
 const LONGEST_LEG: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// From how far away on a deadline is left to the alarm, which wakes a waiter needlessly once in such a time at most.
+const FAR: Duration = Duration::from_millis(200);
 
 /// What to be told of about a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,12 +117,61 @@ impl fmt::Debug for Events {
 #[derive(Debug)]
 pub(crate) struct Epoll {
     fd: Registered,
+    alarm: Alarm,
+}
+
+/// A timer in a set, set to a time no later than the deadline of the wait that goes on: where it is earlier, as it was set for
+/// a wait before, the waiter sets it anew and goes on.
+#[derive(Debug, Default)]
+struct Alarm {
+    /// Made when it is first needed; `None` inside if it cannot be had.
+    timer: OnceLock<Option<Timer>>,
+    /// What it is set to, in nanoseconds of the monotonic clock; 0 if it is not.
+    at: AtomicU64,
+}
+
+impl Alarm {
+    /// Of all tokens only this one is not for users of the set.
+    const TOKEN: u64 = u64::MAX;
+
+    /// Whether it will ring by then.
+    fn rings_by(&self, epoll: &Registered, at: u64) -> bool {
+        let set = self.at.load(Ordering::Relaxed);
+        if set != 0 && set <= at {
+            return true;
+        }
+        let make = || {
+            let timer = Timer::new().ok()?;
+            let token = EventData::new_u64(Alarm::TOKEN);
+            epoll::add(epoll, &timer, token, EventFlags::IN).ok()?;
+            Some(timer)
+        };
+        let timer = self.timer.get_or_init(make).as_ref();
+        let rings = timer.is_some_and(|timer| timer.set(Some(at)).is_ok());
+        self.at.store(if rings { at } else { 0 }, Ordering::Relaxed);
+        rings
+    }
+
+    fn quiet(&self) {
+        if let Some(Some(timer)) = self.timer.get()
+            && self.at.swap(0, Ordering::Relaxed) != 0
+        {
+            let _ = timer.set(None);
+        }
+    }
 }
 
 impl Epoll {
     /// An empty set, close-on-exec, and out of reach for a forked child: what it took away, this process would miss.
     pub(crate) fn new() -> Result<Epoll> {
-        Registered::open(|| epoll::create(CreateFlags::CLOEXEC)).map(|fd| Epoll { fd })
+        let fd = Registered::open(|| epoll::create(CreateFlags::CLOEXEC))?;
+        let alarm = Alarm::default();
+        Ok(Epoll { fd, alarm })
+    }
+
+    /// For who goes on to wait for the set's own descriptor: the deadline of the last wait does not show there.
+    pub(crate) fn forget_deadline(&self) {
+        self.alarm.quiet();
     }
 
     /// Adds a descriptor. Closing its last copy takes it out again.
@@ -148,7 +207,11 @@ impl Epoll {
                     }
                     self.fetch(events, Some(Duration::ZERO))?
                 }
-                leg => self.fetch(events, leg)?,
+                leg => {
+                    let far = deadline.as_ns().filter(|_| leg >= Some(FAR));
+                    let alarmed = far.is_some_and(|at| self.alarm.rings_by(&self.fd, at));
+                    self.fetch(events, if alarmed { None } else { leg })?
+                }
             };
             if count > 0 || left == Some(Duration::ZERO) {
                 return Ok(count);
@@ -170,6 +233,11 @@ impl Epoll {
                     token: event.data.u64(),
                     flags: event.flags,
                 }));
+                let found = events.ready.len();
+                events.ready.retain(|ready| ready.token != Alarm::TOKEN);
+                if events.ready.len() < found {
+                    self.alarm.quiet();
+                }
                 Ok(events.ready.len())
             }
         }
@@ -298,6 +366,33 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_far_deadline_is_kept_whatever_was_waited_for_before() {
+        let epoll = Epoll::new().unwrap();
+        let (read, write) = pipe();
+        epoll.add(&read, 1, Interest::READ).unwrap();
+        let mut events = Events::new();
+        let ms = |count| Deadline::after(Duration::from_millis(count));
+        let is_alarmed = || epoll.alarm.at.load(Ordering::Relaxed) != 0;
+        rustix::io::write(&write, b"x").unwrap();
+        // Sets the alarm; the waits after it find it set for earlier, or set it for earlier themselves.
+        for timeout in [300, 3_600_000, 250] {
+            assert_eq!(epoll.wait(&mut events, ms(timeout)), Ok(1));
+            assert!(is_alarmed());
+        }
+        rustix::io::read(&read, &mut [0; 8]).unwrap();
+        for timeout in [450, 250, 210] {
+            let start = Instant::now();
+            assert_eq!(epoll.wait(&mut events, ms(timeout)), Ok(0));
+            assert!(start.elapsed() >= Duration::from_millis(timeout) && !is_alarmed());
+        }
+        rustix::io::write(&write, b"x").unwrap();
+        assert_eq!(epoll.wait(&mut events, ms(250)), Ok(1));
+        rustix::io::read(&read, &mut [0; 8]).unwrap();
+        epoll.forget_deadline();
+        assert_eq!(wait_one(&epoll, Interest::READ, ms(400)), Ok(None));
     }
 
     #[test]
