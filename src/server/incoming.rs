@@ -85,7 +85,8 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::Closed`](crate::Error::Closed) if the client is gone.
+    /// [`Error::NoSpace`](crate::Error::NoSpace). [`Error::Closed`](crate::Error::Closed) if the client is gone, which may be
+    /// told only when it is answered.
     pub fn lease(&self, len: u64) -> Result<Lease> {
         self.0.seat.lease(len)
     }

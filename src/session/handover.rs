@@ -19,8 +19,8 @@ use super::lease::Lease;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::segment::{SegmentOptions, SharedSegment};
+use crate::sys::file;
 use crate::sys::map::{Region, View, shared_words};
-use crate::sys::{file, fork};
 
 const FINGERPRINT: u64 = u64::from_le_bytes(*b"handover");
 
@@ -208,12 +208,7 @@ impl Pool {
         len: u64,
         owner: u64,
     ) -> Result<Lease> {
-        let lease = |segment| Lease {
-            segment,
-            len,
-            owner,
-            stamp: fork::stamp(),
-        };
+        let lease = |segment| Lease::of(segment, len, owner);
         let mut kept = self.kept();
         if let Some(segment) = kept.fitting(len) {
             return Ok(lease(segment));
@@ -230,6 +225,20 @@ impl Pool {
         let segment = Arc::new(self.make(&directory, number, len)?);
         self.kept().segments.push(Arc::clone(&segment));
         Ok(lease(segment))
+    }
+
+    /// As [`lease`](Pool::lease), for who has the pool alone: what is at hand costs no lock.
+    pub(crate) fn lease_alone(
+        &mut self,
+        directory: impl FnOnce() -> Result<Directory>,
+        len: u64,
+        owner: u64,
+    ) -> Result<Lease> {
+        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match kept.fitting(len) {
+            Some(segment) => Ok(Lease::of(segment, len, owner)),
+            None => self.lease(directory, len, owner),
+        }
     }
 
     fn make(&self, directory: &Directory, number: u64, len: u64) -> Result<Segment> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::handover::Segment;
 use crate::error::{Error, Result};
-use crate::sys::fork::Stamp;
+use crate::sys::fork::{self, Stamp};
 
 /// Memory that a large payload is written into, and then sent without a copy.
 ///
@@ -14,13 +14,23 @@ use crate::sys::fork::Stamp;
 /// the payload before it left there.
 pub struct Lease {
     pub(crate) segment: Arc<Segment>,
-    pub(super) len: u64,
+    len: u64,
     /// The generation of the session that it belongs to.
-    pub(super) owner: u64,
-    pub(super) stamp: Stamp,
+    owner: u64,
+    stamp: Stamp,
 }
 
 impl Lease {
+    #[inline]
+    pub(super) fn of(segment: Arc<Segment>, len: u64, owner: u64) -> Lease {
+        Lease {
+            segment,
+            len,
+            owner,
+            stamp: fork::stamp(),
+        }
+    }
+
     /// This lease, or, where it belongs to another session than `owner`, a copy in one that `lease` makes there.
     pub(crate) fn moved_to(
         self,

@@ -119,17 +119,16 @@ impl Payload {
         }
     }
 
-    /// A part of a segment that was checked to hold it. `frees`: whether dropping it gives the segment back, as
+    /// Makes it a part of a segment that was checked to hold it. `frees`: whether dropping it gives the segment back, as
     /// for a reply.
-    pub(crate) fn segment(segment: Arc<Segment>, offset: u64, len: u64, frees: bool) -> Payload {
-        let mut content = Content::take();
+    pub(crate) fn refer(&mut self, segment: Arc<Segment>, offset: u64, len: u64, frees: bool) {
+        let content = self.0.get_or_insert_with(Content::take);
         content.segment = Some(Received {
             segment,
             offset,
             len,
             frees: frees.then(fork::stamp),
         });
-        Payload(Some(content))
     }
 
     /// Where it lies in shared memory, if it does.

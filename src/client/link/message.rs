@@ -113,7 +113,7 @@ impl Link {
     /// Memory for a large request.
     pub(in crate::client) fn lease(&mut self, len: u64) -> Result<Lease> {
         self.pool
-            .lease(|| self.place.directory().try_clone(), len, self.generation)
+            .lease_alone(|| self.place.directory().try_clone(), len, self.generation)
     }
 
     /// Whether the ring takes so many bytes.

@@ -1,11 +1,14 @@
 //! What comes back: replies taken out of the ring, checked, and matched with what is waited for.
 
+use std::sync::Arc;
+
 use super::Link;
 use crate::client::reply::Reply;
 use crate::error::Result;
 use crate::request::{DecodeError, HandOver, ReplyBody, ReplyHeader, ReplyView};
 use crate::ring::raw::{self, Found};
-use crate::session::{Broken, Payload};
+use crate::session::Broken;
+use crate::session::handover::Segment;
 
 /// How many replies that nobody wants are passed over in one look.
 const UNWANTED: usize = 256;
@@ -63,19 +66,21 @@ impl Link {
             .refill(found.len() - ReplyHeader::LENGTH);
         self.replies.read_behind::<WORDS>(found, payload);
         if let ReplyBody::HandOver(place) = ReplyView::of(header, payload)?.body() {
-            *reply.payload_mut() = self.map(place)?;
+            let segment = self.map(place)?;
+            let payload = reply.payload_mut();
+            payload.refer(segment, place.offset, place.length, true);
         }
         Ok(reply)
     }
 
     #[cold]
-    fn map(&mut self, place: HandOver) -> Result<Payload, Broken> {
+    fn map(&mut self, place: HandOver) -> Result<Arc<Segment>, Broken> {
         let end = place.offset.saturating_add(place.length);
         let directory = || self.place.directory().try_clone();
         let segment = self.mapped.open(directory, place.number, end);
         let segment = segment.map_err(Broken::HandOver)?;
         segment.mark_received();
-        Ok(Payload::segment(segment, place.offset, place.length, true))
+        Ok(segment)
     }
 
     /// Lets the server write over the replies that were read, and rings it if it waits for that.

@@ -16,7 +16,32 @@ use crate::session::{BodyKind, Broken};
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
     header: ReplyHeader,
-    payload: Cow<'a, [u8]>,
+    payload: Carried<'a>,
+}
+
+/// What stands behind a reply's header.
+#[derive(Debug)]
+enum Carried<'a> {
+    Bytes(Cow<'a, [u8]>),
+    /// Where the bytes lie.
+    Place([u8; HandOver::LENGTH]),
+}
+
+impl Carried<'_> {
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Carried::Bytes(bytes) => bytes,
+            Carried::Place(place) => place,
+        }
+    }
+
+    fn into_owned(self) -> Carried<'static> {
+        match self {
+            Carried::Bytes(bytes) => Carried::Bytes(bytes.into_owned().into()),
+            Carried::Place(place) => Carried::Place(place),
+        }
+    }
 }
 
 impl Core {
@@ -39,9 +64,10 @@ impl Core {
             length: lease.len(),
             offset: 0,
         };
-        let mut outgoing = self.reply(id, status, code, hand_over.encode().to_vec().into());
-        outgoing.header = self.header(id, status, code, ReplyForm::HandOver);
-        outgoing
+        Outgoing {
+            header: self.header(id, status, code, ReplyForm::HandOver),
+            payload: Carried::Place(hand_over.encode()),
+        }
     }
 
     /// A reply that says why there is no other.
@@ -68,7 +94,7 @@ impl Core {
         let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         Outgoing {
             header: self.header(id, status, code, ReplyForm::Inline(len)),
-            payload,
+            payload: Carried::Bytes(payload),
         }
     }
 
@@ -102,7 +128,7 @@ impl Core {
                 record::acquit(self.memory.requests.state(ticket));
             }
             let header = outgoing.header;
-            let payload = outgoing.payload.into_owned().into();
+            let payload = outgoing.payload.into_owned();
             self.outbox
                 .push_back((ticket, Outgoing { header, payload }));
             self.flush()?;
@@ -130,7 +156,7 @@ impl Core {
                 self.wake();
                 continue;
             }
-            let len = ReplyHeader::LENGTH + outgoing.payload.len();
+            let len = ReplyHeader::LENGTH + outgoing.payload.as_slice().len();
             self.outbox.push_front((ticket, outgoing));
             if self.replies.sleep(u32::try_from(len).unwrap_or(u32::MAX))? {
                 return Ok(false);
@@ -154,7 +180,7 @@ impl Core {
         };
         match self
             .replies
-            .push(header, outgoing.header.words(), &outgoing.payload)
+            .push(header, outgoing.header.words(), outgoing.payload.as_slice())
         {
             Ok(_) => {
                 self.replies.publish();

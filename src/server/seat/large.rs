@@ -2,7 +2,7 @@
 //! reserved and bytes copied.
 
 use super::{Opening, Seat};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::request::ReplyHeader;
 use crate::session::handover::Pool;
 use crate::session::layout::Geometry;
@@ -49,7 +49,9 @@ impl Seat {
 
     /// Memory for a large answer.
     pub(in crate::server) fn lease(&self, len: u64) -> Result<Lease> {
-        drop(self.open_core()?);
+        if !self.stamp.is_current() {
+            return Err(Error::Forked { what: "request" });
+        }
         // The directory is opened while the session is known to be in its slot. What is made there after its end
         // is removed with it, or finds that it is not there any more.
         let directory = || self.open_core()?.home.open();

@@ -8,7 +8,7 @@ use crate::request::{DecodeError, HandOver, RequestBody, RequestHeader, RequestV
 use crate::ring::raw::Found;
 use crate::server::delivery::Delivery;
 use crate::session::handover::Segment;
-use crate::session::{Block, Broken, Payload};
+use crate::session::{Block, Broken};
 
 impl Core {
     /// Copies a message out and checks the copy. The inner error is ours, not the client's fault.
@@ -30,7 +30,9 @@ impl Core {
         self.requests.read_behind::<WORDS>(found, payload);
         let mapped = match RequestView::of(header, payload)?.body() {
             RequestBody::HandOver(place) => self.map(place)?.map(|segment| {
-                delivery.payload = Payload::segment(segment, place.offset, place.length, false);
+                delivery
+                    .payload
+                    .refer(segment, place.offset, place.length, false);
             }),
             RequestBody::Inline(_) | RequestBody::Ask => Ok(()),
         };
