@@ -267,8 +267,15 @@ pub(crate) fn wait_one(
     flags.set(PollFlags::IN, interest.0.contains(EventFlags::IN));
     flags.set(PollFlags::OUT, interest.0.contains(EventFlags::OUT));
     let shown = poll_one(fd, flags, deadline)?;
-    // The bits are the same in both.
-    let flags = EventFlags::from_bits_retain(shown.bits().into());
+    let mut flags = EventFlags::empty();
+    for (of_poll, of_epoll) in [
+        (PollFlags::IN, EventFlags::IN),
+        (PollFlags::OUT, EventFlags::OUT),
+        (PollFlags::ERR, EventFlags::ERR),
+        (PollFlags::HUP, EventFlags::HUP),
+    ] {
+        flags.set(of_epoll, shown.contains(of_poll));
+    }
     Ok((!shown.is_empty()).then_some(Ready { token: 0, flags }))
 }
 
