@@ -148,7 +148,7 @@ impl Consumer {
                 self.raw.release_read();
             }
             taken += 1;
-            each(found.header.kind, payload);
+            each(found.kind(), payload);
         }
         self.buffer = buffer;
         if self.raw.unreleased() > 0 {
@@ -172,21 +172,26 @@ impl Consumer {
 
     #[inline(always)]
     fn next(&mut self) -> Result<Found, PopError> {
-        match self.raw.peek() {
-            Ok(Some(found)) => Ok(found),
-            Ok(None) => self.none(),
-            Err(why) => Err(PopError::Corrupt(why)),
+        loop {
+            match self.raw.ready() {
+                Some(found) => return Ok(found),
+                None => self.none()?,
+            }
         }
     }
 
-    /// An empty ring is closed only if it is still empty after its producer was seen to be gone.
+    /// Why there is no record, unless one has come meanwhile. An empty ring is closed only if it is still empty after its
+    /// producer was seen to be gone.
     #[cold]
-    fn none(&mut self) -> Result<Found, PopError> {
+    fn none(&mut self) -> Result<(), PopError> {
+        if self.raw.peek().map_err(PopError::Corrupt)?.is_some() {
+            return Ok(());
+        }
         if !self.is_closed() {
             return Err(PopError::Empty);
         }
         match self.raw.peek() {
-            Ok(Some(found)) => Ok(found),
+            Ok(Some(_)) => Ok(()),
             Ok(None) => Err(PopError::Closed),
             Err(why) => Err(PopError::Corrupt(why)),
         }
@@ -199,7 +204,7 @@ impl Consumer {
             self.raw.release_read();
         }
         Record {
-            kind: found.header.kind,
+            kind: found.kind(),
             len: found.len(),
         }
     }

@@ -290,17 +290,22 @@ impl Accept {
         header: Header,
         available: u64,
     ) -> Result<(), Corrupt> {
-        let good = record_len::<WORDS>(header.length) <= available
-            && (WORDS < OF_SESSION || header.generation == self.generation)
-            && header.kind >= self.kind_min
-            && header.kind <= self.kind_max
-            && header.flags & !self.flags == 0
-            && header.length <= self.max_len;
-        if good {
+        if self.allows::<WORDS>(header, available) {
             Ok(())
         } else {
             Err(self.complaint::<WORDS>(header, available))
         }
+    }
+
+    /// Whether [`check`](Self::check) accepts a header.
+    #[inline(always)]
+    pub(crate) fn allows<const WORDS: usize>(&self, header: Header, available: u64) -> bool {
+        record_len::<WORDS>(header.length) <= available
+            && (WORDS < OF_SESSION || header.generation == self.generation)
+            && header.kind >= self.kind_min
+            && header.kind <= self.kind_max
+            && header.flags & !self.flags == 0
+            && header.length <= self.max_len
     }
 
     /// What is wrong with a header that [`check`](Self::check) has refused.

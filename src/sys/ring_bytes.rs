@@ -1,6 +1,6 @@
 //! A region whose length is a power of two, addressed by positions that run freely.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::copy;
 use super::map::{Region, WORD};
@@ -35,6 +35,49 @@ impl RingBytes {
     #[inline]
     pub(crate) fn word(&self, position: u64) -> &AtomicU64 {
         &self.region.as_words()[self.index(position)]
+    }
+
+    /// The words from the one on in which the byte `position` lies; `None` where they go around the end.
+    #[inline(always)]
+    fn row<const N: usize>(&self, position: u64) -> Option<&[AtomicU64; N]> {
+        let words = self.region.as_words();
+        words.get(self.index(position)..)?.first_chunk()
+    }
+
+    /// Loads words from `position` on, around the end where need be.
+    #[inline(always)]
+    pub(crate) fn load<const N: usize>(&self, position: u64) -> [u64; N] {
+        match self.row::<N>(position) {
+            Some(row) => std::array::from_fn(|n| row[n].load(Ordering::Relaxed)),
+            None => self.load_around(position),
+        }
+    }
+
+    #[cold]
+    fn load_around<const N: usize>(&self, position: u64) -> [u64; N] {
+        let word = |n| self.word(position.wrapping_add((n * WORD) as u64));
+        std::array::from_fn(|n| word(n).load(Ordering::Relaxed))
+    }
+
+    /// Stores words from `position` on, around the end where need be.
+    #[inline(always)]
+    pub(crate) fn store<const N: usize>(&self, position: u64, words: [u64; N]) {
+        match self.row::<N>(position) {
+            Some(row) => {
+                for (to, word) in row.iter().zip(words) {
+                    to.store(word, Ordering::Relaxed);
+                }
+            }
+            None => self.store_around(position, words),
+        }
+    }
+
+    #[cold]
+    fn store_around<const N: usize>(&self, mut position: u64, words: [u64; N]) {
+        for word in words {
+            self.word(position).store(word, Ordering::Relaxed);
+            position = position.wrapping_add(WORD as u64);
+        }
     }
 
     /// Copies `bytes` in from `position` on, around the end where need be, and fills the last word up with

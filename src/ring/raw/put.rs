@@ -58,13 +58,12 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         lead: [u64; LEAD],
         bytes: &[u8],
     ) -> Result<u64, Refused> {
-        let (at, mut to) = self.begin(header, LEAD * 8 + bytes.len())?;
+        let (at, to) = self.begin(header, LEAD * 8 + bytes.len())?;
         let records = self.memory.records();
-        for word in lead {
-            records.word(to).store_relaxed(word.to_le());
-            to = to.wrapping_add(8);
+        if LEAD > 0 {
+            records.store(to, lead.map(u64::to_le));
         }
-        records.write(to, bytes);
+        records.write(to.wrapping_add(LEAD as u64 * 8), bytes);
         Ok(at)
     }
 
@@ -94,12 +93,10 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         let at = self
             .cursor
             .reserve(record_len::<WORDS>(length), &self.memory.control().head)?;
-        let mut to = at;
-        for word in &(Header { length, ..header }.pack())[..WORDS] {
-            self.memory.records().word(to).store_relaxed(*word);
-            to = to.wrapping_add(8);
-        }
-        Ok((at, to))
+        let words = Header { length, ..header }.pack();
+        let words: [u64; WORDS] = std::array::from_fn(|n| words[n]);
+        self.memory.records().store(at, words);
+        Ok((at, at.wrapping_add(header_len::<WORDS>())))
     }
 
     /// Writes two parts as one, of which the first need not end with a word.

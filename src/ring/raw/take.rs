@@ -6,21 +6,40 @@ use crate::ring::memory::RingMemory;
 use crate::ring::record::{Accept, Header, OF_SESSION, PLAIN, header_len, record_len};
 use crate::ring::sleep::{Sleeper, Waker};
 
-/// A record that was found in a ring and checked, but is still there.
+/// A record that was found in a ring and checked, but is still there. Two words, which stay in registers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     /// The index at which it begins: its name until it is released.
     pub(crate) at: u64,
-    /// Its header.
-    pub(crate) header: Header,
+    /// The first word of its header.
+    first: u64,
 }
 
 impl Found {
+    fn header(&self) -> Header {
+        Header::unpack([self.first, 0])
+    }
+
     /// The payload's length.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.header.length as usize
+        self.header().length as usize
     }
+
+    /// The type.
+    #[inline]
+    pub(crate) fn kind(&self) -> u16 {
+        self.header().kind
+    }
+}
+
+/// How long the last record was.
+#[derive(Debug, Default)]
+struct Span {
+    /// Its payload.
+    length: u32,
+    /// All of it; 0 if there was none.
+    whole: u64,
 }
 
 /// The end that takes records out.
@@ -29,6 +48,7 @@ pub(crate) struct RawConsumer<const WORDS: usize> {
     memory: RingMemory,
     cursor: ConsumerCursor,
     accept: Accept,
+    last: Span,
     sleeper: Sleeper,
     waker: Waker,
 }
@@ -48,6 +68,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
             cursor: ConsumerCursor::resume(memory.capacity(), head, tail)?,
             sleeper: Sleeper::resume(&control.consumer_sleep),
             waker: Waker::default(),
+            last: Span::default(),
             accept,
             memory,
         })
@@ -67,23 +88,42 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<Option<Found>, Corrupt> {
         let available = self.cursor.readable(&self.memory.control().tail)?;
-        let at = self.cursor.next();
-        let records = self.memory.records();
         if available == 0 {
             if WORDS >= OF_SESSION {
                 // So that a record is fetched together with the tail that tells of it, and not after it.
-                records.prefetch(at);
+                self.memory.records().prefetch(self.cursor.next());
             }
             return Ok(None);
         }
-        let first = records.word(at).load_relaxed();
-        let generation = match WORDS {
-            PLAIN => self.accept.generation,
-            _ => records.word(at.wrapping_add(8)).load_relaxed(),
-        };
-        let header = Header::unpack([first, generation]);
+        let (at, first, header) = self.header();
         self.accept.check::<WORDS>(header, available)?;
-        Ok(Some(Found { at, header }))
+        Ok(Some(Found { at, first }))
+    }
+
+    /// As [`peek`](Self::peek), but `None` as well where that would say that something is corrupt: what is given stays
+    /// in registers.
+    #[inline(always)]
+    pub(crate) fn ready(&mut self) -> Option<Found> {
+        let mut available = self.cursor.known();
+        if available == 0 {
+            let looked = self.cursor.look(&self.memory.control().tail);
+            available = looked.ok().filter(|available| *available > 0)?;
+        }
+        let (at, first, header) = self.header();
+        let is_good = self.accept.allows::<WORDS>(header, available);
+        is_good.then_some(Found { at, first })
+    }
+
+    /// The next record's index, its header's first word, and its header.
+    #[inline(always)]
+    fn header(&self) -> (u64, u64, Header) {
+        let at = self.cursor.next();
+        let records = self.memory.records();
+        let words = match WORDS {
+            PLAIN => [records.word(at).load_relaxed(), self.accept.generation],
+            _ => records.load(at),
+        };
+        (at, words[0], Header::unpack(words))
     }
 
     /// Copies the payload of a record out, as much of it as `into` has room for.
@@ -95,15 +135,9 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     /// The first words of a record's payload; `None` if it is shorter.
     #[inline(always)]
     pub(crate) fn lead<const LEAD: usize>(&self, found: &Found) -> Option<[u64; LEAD]> {
-        let mut at = found.at.wrapping_add(header_len::<WORDS>());
-        (found.len() >= LEAD * 8).then(|| {
-            let mut lead = [0; LEAD];
-            for word in &mut lead {
-                *word = u64::from_le(self.memory.records().word(at).load_relaxed());
-                at = at.wrapping_add(8);
-            }
-            lead
-        })
+        let at = found.at.wrapping_add(header_len::<WORDS>());
+        let lead = || self.memory.records().load(at).map(u64::from_le);
+        (found.len() >= LEAD * 8).then(lead)
     }
 
     /// Copies what follows the first words of a record's payload out, as much of it as `into` has room for.
@@ -134,9 +168,25 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     #[inline]
     pub(crate) fn advance(&mut self, found: &Found) -> u64 {
         debug_assert_eq!(found.at, self.cursor.next());
-        self.cursor
-            .advance(record_len::<WORDS>(found.header.length));
+        let length = found.header().length;
+        if WORDS != PLAIN {
+            self.cursor.advance(record_len::<WORDS>(length));
+            return self.cursor.next();
+        }
+        // In a queue a record is mostly as long as the one before it. The processor guesses this branch, and so looks at the
+        // next record before it has the length of this one.
+        if length != self.last.length || self.last.whole == 0 {
+            self.measure(length);
+        }
+        self.cursor.advance(self.last.whole);
         self.cursor.next()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn measure(&mut self, length: u32) {
+        let whole = record_len::<WORDS>(length);
+        self.last = Span { length, whole };
     }
 
     /// Lets the producer write over all records before the index `upto`, all of which were read.
