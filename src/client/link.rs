@@ -2,6 +2,8 @@
 
 mod message;
 mod replies;
+#[cfg(test)]
+mod wronged;
 
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;

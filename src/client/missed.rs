@@ -8,17 +8,20 @@ use crate::directory::testing::Scratch;
 use crate::server::{Event, Server, ServerOptions};
 use crate::sys::clock::Backoff;
 
-const ECHO: RequestKind = RequestKind::new("echo");
-const WORK: RequestKind = RequestKind::new("work");
-const SOON: Duration = Duration::from_secs(10);
+pub(in crate::client) const ECHO: RequestKind = RequestKind::new("echo");
+pub(in crate::client) const WORK: RequestKind = RequestKind::new("work");
+pub(in crate::client) const SOON: Duration = Duration::from_secs(10);
 
-fn bind(at: &Directory, service: &str) -> Server {
+pub(in crate::client) fn bind(at: &Directory, service: &str) -> Server {
     let options = ServerOptions::new().directory(at.path());
     options.bind(service).unwrap()
 }
 
 /// What `connect` gives, which `server` lets in.
-fn let_in<T: Send>(server: &mut Server, connect: impl FnOnce() -> Result<T> + Send) -> T {
+pub(in crate::client) fn let_in<T: Send>(
+    server: &mut Server,
+    connect: impl FnOnce() -> Result<T> + Send,
+) -> T {
     std::thread::scope(|scope| {
         let connecting = scope.spawn(connect);
         let event = server.next_timeout(SOON).unwrap();
@@ -36,14 +39,14 @@ fn link_to(client: &Client, server: &mut Server) -> Link {
 }
 
 /// Has requests of a kind go to this server: over which link.
-fn direct(client: &mut Client, kind: RequestKind, to: &mut Server) -> usize {
+pub(in crate::client) fn direct(client: &mut Client, kind: RequestKind, to: &mut Server) -> usize {
     let link = link_to(client, to);
     let index = client.add_link(link).unwrap();
     client.routes.insert(kind, index);
     index
 }
 
-fn die(server: Server) {
+pub(in crate::client) fn die(server: Server) {
     let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _dropped_in_a_panic = server;
         std::panic::resume_unwind(Box::new("a crash"));

@@ -14,8 +14,8 @@ pub(super) struct Pending {
     /// Whether anybody still waits for the answer.
     pub(super) wanted: bool,
     answered: bool,
-    /// Holds the request's payload until the final answer.
-    _segment: Option<Arc<Segment>>,
+    /// Holds the request's payload.
+    segment: Option<Arc<Segment>>,
 }
 
 /// Requests by id. Ids only grow, so that the queue is sorted; answers mostly come in order, so that the
@@ -27,6 +27,9 @@ pub(super) struct Requests {
     /// Behind the first; none without it.
     rest: VecDeque<Pending>,
     unanswered: usize,
+    /// The payloads of answered requests, by where their records stand: a server that dies before it has marked a record
+    /// as answered leaves it to one that reads the payload again.
+    read_again: Vec<(u64, Arc<Segment>)>,
 }
 
 impl Requests {
@@ -38,7 +41,7 @@ impl Requests {
             at,
             wanted: true,
             answered: false,
-            _segment: segment,
+            segment,
         };
         self.unanswered += 1;
         match &self.first {
@@ -69,8 +72,9 @@ impl Requests {
     pub(super) fn answer(&mut self, id: u64) -> Option<bool> {
         let pending = self.get(id)?;
         pending.answered = true;
-        pending._segment = None;
-        let wanted = pending.wanted;
+        let (wanted, at) = (pending.wanted, pending.at);
+        let segment = pending.segment.take();
+        self.read_again.extend(segment.map(|segment| (at, segment)));
         self.unanswered -= 1;
         while self.first.as_ref().is_some_and(|first| first.answered) {
             // Mostly there are no others: then nothing is moved.
@@ -80,6 +84,11 @@ impl Requests {
             };
         }
         Some(wanted)
+    }
+
+    /// Lets go of the payloads of answered requests whose records no server will read again.
+    pub(super) fn let_go(&mut self, is_over: impl Fn(u64) -> bool) {
+        self.read_again.retain(|(at, _)| !is_over(*at));
     }
 
     /// Those that are not answered.
