@@ -19,9 +19,12 @@ impl Client {
     #[cold]
     fn complain(&mut self, index: usize) -> Result<()> {
         if let Err(over) = self.link(index)?.check() {
-            // What was answered before the end is an answer.
-            while let Ok(Some(reply)) = self.link(index)?.receive() {
-                self.stash.push_back(reply);
+            // What was answered before the end is an answer. A broken server may go on, so it is one ring's worth.
+            for _ in 0..self.link(index)?.most_replies() {
+                let Ok(Some(reply)) = self.link(index)?.receive() else {
+                    break;
+                };
+                self.keep(reply);
             }
             self.taken_back = self.link(index)?.take_back();
             self.forget(index);

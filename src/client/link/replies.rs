@@ -7,6 +7,7 @@ use crate::client::reply::Reply;
 use crate::error::Result;
 use crate::request::{DecodeError, HandOver, ReplyBody, ReplyHeader, ReplyView};
 use crate::ring::raw::{self, Found};
+use crate::ring::record::record_len;
 use crate::session::Broken;
 use crate::session::handover::Segment;
 
@@ -40,6 +41,11 @@ impl Link {
             }
         }
         Ok(None)
+    }
+
+    /// How many replies the ring holds at most.
+    pub(in crate::client) fn most_replies(&self) -> u64 {
+        self.geometry.reply_capacity / record_len::<2>(0)
     }
 
     /// Copies a reply out and checks the copy.

@@ -1,5 +1,7 @@
 //! Servers that die between two stores, and servers that write what no correct one does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::client::ClientOptions;
 use crate::client::missed::*;
@@ -7,9 +9,9 @@ use crate::client::{Request, RequestId};
 use crate::directory::testing::Scratch;
 use crate::request::{ReplyForm, ReplyHeader, Status};
 use crate::ring::raw::RawProducer;
-use crate::ring::record::Header;
+use crate::ring::record::{Header, record_len};
 use crate::server::{Event, Incoming, Server};
-use crate::session::layout::REPLY_RECORD;
+use crate::session::layout::{REPLY_RECORD, Status as SessionStatus};
 
 /// The next request that a server is given.
 fn request(server: &mut Server) -> Incoming {
@@ -81,4 +83,36 @@ fn a_request_whose_answer_was_published_and_not_marked_is_delivered_again_as_it_
         .map(|_| client.lease(ECHO, 100_000, SOON).unwrap().segment.number())
         .collect();
     assert!(numbers.iter().all(|number| *number < 2), "{numbers:?}");
+}
+
+#[test]
+fn a_server_that_ends_a_session_and_goes_on_answering_is_listened_to_no_further() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut server = bind(&at, "svc");
+    let mut client = let_in(&mut server, || options.connect("svc", SOON));
+    let id = client.submit(Request::new(ECHO, "x"), SOON).unwrap();
+    let link = client.link(0).unwrap();
+    let most = link.geometry.reply_capacity / record_len::<2>(0);
+    let (server_line, generation) = (link.memory.server.clone(), link.generation);
+    let mut replies = replies(link);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // So many that it ends by itself whatever the client does.
+            let mut left = 1_000_000;
+            while left > 0 && !over.load(Ordering::Relaxed) {
+                left -= u32::from(put(&mut replies, generation, id, Status::Started));
+            }
+        });
+        while client.link(0).unwrap().replies.look() == Ok(false) {
+            std::thread::yield_now();
+        }
+        let closed = SessionStatus::Closed.pack();
+        server_line.status.store(closed, Ordering::Release);
+        let ended = client.check_link(0);
+        over.store(true, Ordering::Relaxed);
+        assert!(matches!(ended, Err(Error::Closed { .. })), "{ended:?}");
+    });
+    assert!(client.stash.len() as u64 <= most, "{}", client.stash.len());
 }
