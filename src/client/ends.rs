@@ -2,7 +2,7 @@
 
 use super::Client;
 use crate::error::{Error, Result};
-use crate::sys::clock::Timeout;
+use crate::sys::clock::{Deadline, Timeout};
 
 impl Client {
     /// An error if the session is over, or its server dead and this client is not to wait for another.
@@ -57,6 +57,8 @@ impl Client {
     }
 
     pub(super) fn timed_out(&mut self, index: usize, what: &str, timeout: &mut Timeout) -> Error {
+        // Who had no core all the time has not seen yet that the server is dead.
+        let _ = self.take_bells(Deadline::passed());
         let state = match self.link(index) {
             Ok(link) => {
                 let state = if link.server_gone() {
