@@ -19,7 +19,7 @@ use std::time::Duration;
 use osps_ipc::Directory;
 
 /// How long anything may take that should come soon.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// The variable that tells a helper what it is.
 pub(crate) const ROLE: &str = "OSPS_IPC_TEST_ROLE";

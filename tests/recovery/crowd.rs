@@ -37,7 +37,7 @@ fn a_crowd_of_whom_half_are_killed_leaves_no_descriptor_no_mapping_no_memory_and
 }
 
 /// What a server has, and what stands in its directory.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Holding {
     descriptors: usize,
     mappings: usize,
@@ -55,12 +55,20 @@ impl Holding {
         }
     }
 
-    /// When the threads that read the helpers' output have ended, which they do by themselves.
+    /// Whether it is no more than before. It may be less: a thread that reads a helper's output ends by itself, a moment
+    /// after the helper.
+    fn is_within(&self, before: &Holding) -> bool {
+        self.descriptors <= before.descriptors
+            && self.mappings <= before.mappings
+            && self.files == before.files
+    }
+
+    /// When those threads have ended.
     fn settled(at: &Path, before: &Holding) -> Holding {
         let end = Instant::now() + SOON;
         loop {
             let now = Holding::take(at);
-            if now == *before || Instant::now() > end {
+            if now.is_within(before) || Instant::now() > end {
                 return now;
             }
             std::thread::park_timeout(Duration::from_millis(5));
@@ -100,7 +108,8 @@ pub(crate) fn receive(at: &Path, crowd: usize) {
     }
     // Whoever comes next clears what was left half made.
     landlord.receive_one();
-    assert_eq!(Holding::settled(at, &before.0), before.0);
+    let holding = Holding::settled(at, &before.0);
+    assert!(holding.is_within(&before.0), "{before:?}, then {holding:?}");
     let after = memory();
     assert!(after < before.1 + SPARE, "{} bytes, then {after}", before.1);
     tell(&format!(
