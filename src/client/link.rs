@@ -244,8 +244,8 @@ impl Link {
     }
 
     /// Says that this side sleeps until a reply comes, and, if `room`, until there is room for a request of the greatest
-    /// length. `false`: there is something already.
-    pub(super) fn sleep(&mut self, room: bool) -> Result<bool> {
+    /// length. `false`: there is something already, or the session is broken, which the next look there tells.
+    pub(super) fn sleep(&mut self, room: bool) -> bool {
         if self.replies.unreleased() > 0 {
             self.make_room();
         }
@@ -256,10 +256,7 @@ impl Link {
                 .sleep(Geometry::inline_limit(self.geometry.request_capacity)),
             false => Ok(true),
         };
-        match (replies, room) {
-            (Ok(replies), Ok(room)) => Ok(replies && room),
-            (Err(corrupt), _) | (_, Err(corrupt)) => Err(self.broken(corrupt.into())),
-        }
+        matches!((replies, room), (Ok(true), Ok(true)))
     }
 
     pub(super) fn wake(&mut self) {

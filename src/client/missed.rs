@@ -24,7 +24,10 @@ pub(in crate::client) fn let_in<T: Send>(
 ) -> T {
     std::thread::scope(|scope| {
         let connecting = scope.spawn(connect);
-        let event = server.next_timeout(SOON).unwrap();
+        let mut event = server.next_timeout(SOON).unwrap();
+        if matches!(event, Some(Event::Disconnected(..))) {
+            event = server.next_timeout(SOON).unwrap();
+        }
         assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
         connecting.join().unwrap().unwrap()
     })
@@ -127,7 +130,7 @@ fn an_answer_of_one_service_does_not_keep_a_client_awake_that_waits_for_another(
     let request = Request::new(WORK, "");
     let late = client.call(request, Duration::from_millis(50));
     assert!(matches!(late, Err(Error::TimedOut { .. })), "{late:?}");
-    assert!(client.sleep(None).unwrap(), "it did not sleep");
+    assert!(client.sleep(None), "it did not sleep");
     client.wake();
     let reply = client.next_reply(SOON).unwrap().unwrap();
     assert_eq!(reply.id(), early);
@@ -171,4 +174,52 @@ fn a_request_that_a_dead_server_had_begun_is_waited_for_until_the_next_one_answe
     }
     let reply = client.next_reply(SOON).unwrap().expect("its answer");
     assert_eq!(reply.id(), id);
+}
+
+/// Breaks the ring for the replies of a service's only session, and does something over another one with this client.
+fn beside_a_broken_session(mut act: impl FnMut(&mut Client) -> Result<()>) -> Error {
+    let at = Scratch::new();
+    let options = ClientOptions::new()
+        .directory(at.path())
+        .capacity(4096, 4096);
+    let mut quick = bind(&at, "quick");
+    let mut client = let_in(&mut quick, || options.connect("quick", SOON));
+    let mut slow = bind(&at, "slow");
+    direct(&mut client, WORK, &mut slow);
+    let segment = std::fs::OpenOptions::new()
+        .write(true)
+        .open(at.path().join("quick/s/0/seg"))
+        .unwrap();
+    // Behind the header, both sides' lines, and the ring for requests: an end that no record has.
+    std::os::unix::fs::FileExt::write_all_at(&segment, &[3], 128 + 256 + 512 + 4096).unwrap();
+
+    let error = loop {
+        if let Err(error) = act(&mut client) {
+            break error;
+        }
+    };
+    let told = client.next_reply(Duration::ZERO);
+    let is_told = matches!(&told, Err(Error::Corrupt { at, .. }) if at.contains("quick"));
+    assert!(is_told, "{told:?}");
+    // A new session does as well.
+    let_in(&mut quick, || client.declare(ECHO, SOON)).unwrap();
+    error
+}
+
+#[test]
+fn who_waits_for_an_answer_is_not_told_that_another_session_is_broken() {
+    let late = beside_a_broken_session(|client| {
+        let request = Request::new(WORK, "");
+        client.call(request, Duration::from_millis(20)).map(drop)
+    });
+    assert!(late.is_timeout(), "{late}");
+}
+
+#[test]
+fn who_waits_for_room_is_not_told_that_another_session_is_broken() {
+    let late = beside_a_broken_session(|client| {
+        let request = Request::new(WORK, &[0; 900]);
+        client.submit(request, Duration::from_millis(20)).map(drop)
+    });
+    assert!(late.is_timeout(), "{late}");
 }

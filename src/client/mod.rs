@@ -325,7 +325,7 @@ impl Client {
     pub fn arm(&mut self) -> Result<bool> {
         self.check_fork()?;
         self.epoll.forget_deadline();
-        Ok(self.stash.is_empty() && self.sleep(None)?)
+        Ok(self.stash.is_empty() && self.sleep(None))
     }
 
     /// An error in a forked child, whose sessions are its parent's.

@@ -45,17 +45,24 @@ impl Client {
         self.patience.begin();
         loop {
             for _ in 0..BATCH {
-                let Some(reply) = self.receive_any()? else {
-                    break;
-                };
-                self.keep(reply);
-                self.patience.begin();
+                match self.receive_any() {
+                    Ok(None) => break,
+                    Ok(Some(reply)) => {
+                        self.keep(reply);
+                        self.patience.begin();
+                    }
+                    // Another session's end, told to who asks for replies of any.
+                    Err(error @ Error::Corrupt { .. }) if self.link(index).is_ok() => {
+                        self.over = Some(error);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             match self.patience.step(timeout) {
                 Step::Again => {}
                 Step::Check => self.take_bells(Deadline::passed())?,
                 Step::Sleep => {
-                    if self.sleep(Some(index))? {
+                    if self.sleep(Some(index)) {
                         self.take_bells(timeout.deadline())?;
                     }
                     self.wake();
@@ -98,7 +105,7 @@ impl Client {
                     self.leave_the_dead(index, id)?;
                 }
                 Step::Sleep => {
-                    if self.sleep(None)? {
+                    if self.sleep(None) {
                         self.take_bells(timeout.deadline())?;
                     } else {
                         self.keep_of_others(index);
@@ -173,7 +180,7 @@ impl Client {
                 Step::Again => continue,
                 Step::Check => self.take_bells(Deadline::passed())?,
                 Step::Sleep => {
-                    if self.sleep(None)? {
+                    if self.sleep(None) {
                         self.take_bells(timeout.deadline())?;
                     }
                     self.wake();
@@ -213,15 +220,15 @@ impl Client {
     }
 
     /// Says in every session that this side sleeps: `false`, and it does not, if there is something to do. `room`
-    /// is the link in which room is waited for.
-    pub(super) fn sleep(&mut self, room: Option<usize>) -> Result<bool> {
+    /// is the link in which room is waited for. A session that is broken is something to do: who looks there next ends it.
+    pub(super) fn sleep(&mut self, room: Option<usize>) -> bool {
         let mut nothing = true;
         for (index, link) in self.links.iter_mut().enumerate() {
             if let Some(link) = link {
-                nothing &= link.sleep(room == Some(index))?;
+                nothing &= link.sleep(room == Some(index));
             }
         }
-        Ok(nothing)
+        nothing
     }
 
     pub(super) fn wake(&mut self) {
