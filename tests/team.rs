@@ -13,9 +13,48 @@ mod programs;
 use std::path::Path;
 use std::time::Instant;
 
-use common::{SOON, Scratch};
+use common::{Helper, SOON, Scratch};
+use osps_ipc::{Event, ServerOptions};
 use programs::{Service, err, example, finish, kill};
 use rustix::process::Signal;
+
+/// Serves as a secondary that dies of its first request, which is the game.
+#[test]
+fn a_bad_player() {
+    let Some((name, place)) = common::role() else {
+        return;
+    };
+    let options = ServerOptions::new().directory(place.path()).heartbeat(SOON);
+    let mut server = options.bind(&name).unwrap();
+    common::tell("serves");
+    while let Some(event) = server.next_timeout(SOON).unwrap() {
+        if let Event::Request(request) = event {
+            kill(std::process::id(), Signal::KILL);
+            drop(request);
+        }
+    }
+}
+
+#[test]
+fn a_secondary_that_dies_before_a_game_begins_keeps_the_primary_from_nothing() {
+    let place = Scratch::new();
+    let player = Helper::start("a_bad_player", "primary-1", place.path());
+    player.expect("serves");
+    let mut command = example("primary", place.path());
+    command.args(["--rounds", "1", "--secondaries", "1"]);
+    let (child, lines) = Service::spawn(&mut command);
+    let mut primary = Service {
+        child: Some(child),
+        lines,
+        place,
+    };
+    let said = primary.wait_for("secondary primary-1: no rounds: ").pop();
+    let said = said.unwrap();
+    assert!(said.ends_with("it ended without a farewell"), "{said}");
+    wait_for(&primary, "primary-1", "is ready");
+    primary.digest(file());
+    primary.end(Signal::TERM);
+}
 
 /// A file that every machine has.
 const FILE: &str = "/proc/version";

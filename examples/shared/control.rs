@@ -70,7 +70,13 @@ impl Control {
         let path = directory.path().join(name.as_str());
         let play = Request::new(PLAY, path.as_os_str().as_bytes());
         self.client.submit(play, TO_PLAY)?;
-        turns.await_other(directory, &name)?;
+        turns.await_other(directory, &name, || {
+            // It answers when the game is over: what it says now is that it has died, or cannot play.
+            match self.client.try_next_reply()? {
+                Some(refused) => refused.into_answer().map(drop).map_err(Box::from),
+                None => Result::Ok(()),
+            }
+        })?;
         let played = (0..rounds)
             .map(|_| turns.ping())
             .collect::<osps_ipc::Result<_>>()?;

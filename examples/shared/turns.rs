@@ -8,10 +8,12 @@
 
 use std::time::{Duration, Instant};
 
-use osps_ipc::{Directory, FifoPair, Name, Result, SegmentOptions, SharedSegment};
+use osps_ipc::{Directory, Error, FifoPair, Name, Result, SegmentOptions, SharedSegment};
 
 /// How long the other one may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at whether the other one, which has not joined yet, still lives: later the pipes tell.
+const LOOK: Duration = Duration::from_millis(50);
 /// The segment's bytes: one word.
 const WORD: usize = 4;
 
@@ -34,11 +36,28 @@ impl Turns {
         })
     }
 
-    /// Waits until the other one has joined, and removes the segment's name, which nobody needs any more.
-    pub(crate) fn await_other(&mut self, directory: &Directory, name: &Name) -> Result<()> {
+    /// Waits until the other one has joined, or `look` has found that it will not, and removes the segment's name, which
+    /// nobody needs any more.
+    pub(crate) fn await_other<E: From<Error>>(
+        &mut self,
+        directory: &Directory,
+        name: &Name,
+        mut look: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         let mut frame = [0; FifoPair::MAX_FRAME];
-        self.pair.recv_timeout(&mut frame, PATIENCE)?;
-        SharedSegment::unlink(directory, name)
+        let until = Instant::now() + PATIENCE;
+        let joined = loop {
+            match self.pair.recv_timeout(&mut frame, LOOK) {
+                Err(error) if error.is_timeout() && Instant::now() < until => {
+                    if let Err(error) = look() {
+                        break Err(error);
+                    }
+                }
+                received => break received.map(drop).map_err(E::from),
+            }
+        };
+        let unlinked = SharedSegment::unlink(directory, name);
+        joined.and(unlinked.map_err(E::from))
     }
 
     /// One round: writes "ping", gives the turn, waits for it, and reads. What was read, and how long it took.
