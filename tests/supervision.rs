@@ -17,11 +17,11 @@ use osps_ipc::detector::{Cause, Death, Phase, Verdict};
 use osps_ipc::restart::{Decision, ExitCause, Policy};
 use osps_ipc::supervisor::{self, Rung};
 use osps_ipc::{
-    ClientOptions, Error, Event, HeartbeatView, MonitorOptions, Name, Probed, Reading, Request,
-    Server, ServerOptions, SupervisorOptions,
+    ClientOptions, Directory, Error, Event, HeartbeatView, MonitorOptions, Name, Probed, Reading,
+    Request, RequestKind, Server, ServerOptions, SupervisorOptions,
 };
 use served::{
-    BLOCK, BUDGET, ECHO, EXIT, SPIN, Supervised, client, command, config, is_alive, is_hung,
+    BLOCK, BUDGET, ECHO, EXIT, HOLD, SPIN, Supervised, client, command, config, is_alive, is_hung,
     monitor, signal, start, until, until_verdict,
 };
 
@@ -339,6 +339,29 @@ fn a_running_service_is_adopted_and_outlives_its_supervisor() {
     supervised.until_ended();
     assert_ne!(supervised.until_ready(), server.pid());
     client.call(Request::new(ECHO, ""), SOON).unwrap();
+}
+
+#[test]
+fn a_service_that_is_ending_already_when_it_is_adopted_is_started_again() {
+    let place = Scratch::new();
+    let server = start(&place);
+    let mut client = client(&place);
+    client.call(Request::new(HOLD, ""), SOON).unwrap();
+    let held = Request::new(RequestKind::new("held"), "");
+    client.submit(held, SOON).unwrap();
+    signal("-TERM", server.pid());
+    let at = Directory::open(place.path().join("svc")).unwrap();
+    let view = HeartbeatView::open(&at, &Name::new("heartbeat").unwrap()).unwrap();
+    until(|| (read(&view).sample.phase == Phase::Stopping).then_some(()));
+    let mut supervised = Supervised::serving(&place);
+    let event = supervised.0.next_timeout(SOON).unwrap().unwrap();
+    assert!(
+        matches!(event, supervisor::Event::Adopted { .. }),
+        "{event}"
+    );
+    drop(client);
+    assert_eq!(supervised.until_ended(), ExitCause::NotAdopted);
+    assert_ne!(supervised.until_ready(), server.pid());
 }
 
 #[test]

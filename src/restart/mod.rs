@@ -170,6 +170,11 @@ impl Restarts {
         }
     }
 
+    /// Whether that is a clean end.
+    pub(crate) fn is_clean(&self, cause: ExitCause) -> bool {
+        self.policy.meaning(cause) == Meaning::Clean
+    }
+
     /// How many restarts are left at `now`.
     pub fn left(&self, now: u64) -> u32 {
         if self.given_up {

@@ -103,7 +103,7 @@ pub enum ExitCause {
     NotStarted,
     /// It found that another process serves the service (where that is told by other means than an exit code).
     AlreadyRunning,
-    /// The process that was to be adopted was not there.
+    /// The process that was to be adopted was not there, or was ending already.
     NotAdopted,
 }
 

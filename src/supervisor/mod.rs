@@ -8,7 +8,8 @@
 //!   stopped is asked by SIGTERM, and killed after a grace time; one that is stopped by a signal would not see that, and
 //!   is killed at once.
 //! * A service that runs already, under whomever, is adopted: who holds its lock is watched, and is replaced only when
-//!   it has ended. So the supervisor's own death does no harm to the service, and its successor goes on with it.
+//!   it has ended. So the supervisor's own death does no harm to the service, and its successor goes on with it. One that
+//!   is found ending is replaced when it has ended, whatever the policy says of clean ends: it was asked to before.
 //! * One supervisor at a time: it holds the lock of a service of its own, `NAME.watchdog`.
 //! * Only its own children are reaped, by number, never "any child", which would take those of
 //!   [`std::process::Child`].
@@ -71,6 +72,8 @@ pub struct Supervisor {
     state: State,
     /// Whether the process has been ready since it was started.
     ready: bool,
+    /// Whether somebody else has started it.
+    is_adopted: bool,
     /// When it was started or adopted.
     since: u64,
     is_subreaper: bool,
@@ -122,6 +125,7 @@ impl Supervisor {
             monitor,
             state: State::Due(0),
             ready: false,
+            is_adopted: false,
             since: 0,
             is_subreaper: options.is_subreaper,
             events: VecDeque::new(),

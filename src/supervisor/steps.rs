@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::event::{Event, Rung};
 use super::{State, Supervisor};
-use crate::detector::{Owed, Reason, Verdict};
+use crate::detector::{Death, Owed, Reason, Verdict};
 use crate::error::Result;
 use crate::monitor::{Report, Watched};
 use crate::restart::{self, Decision, ExitCause, Seen, StopLadder};
@@ -83,12 +83,14 @@ impl Supervisor {
         let pid = watched.pid();
         self.monitor.follow(watched)?;
         self.run(now, Event::Adopted { pid });
+        self.is_adopted = true;
         Ok(true)
     }
 
     fn run(&mut self, now: u64, event: Event) {
         self.state = State::Running;
         self.ready = false;
+        self.is_adopted = false;
         self.since = now;
         self.events.push_back(event);
     }
@@ -99,13 +101,16 @@ impl Supervisor {
             report.verdict(),
             Verdict::Starting | Verdict::NoPeer | Verdict::Dead { .. } | Verdict::Dying
         );
-        let is_start = matches!(
-            report.judgement.reason,
-            Reason::Overdue(wait, _) if wait.owed == Owed::Start
-        );
+        // One that ends by itself is not ready, nor is one that is late with its start.
+        let is_ready = match report.judgement.reason {
+            Reason::Overdue(wait, _) | Reason::Waiting(wait) => {
+                !matches!(wait.owed, Owed::Start | Owed::Stop)
+            }
+            _ => true,
+        };
         if let Some(pid) = report.pid
             && serves
-            && !is_start
+            && is_ready
             && !self.ready
         {
             let now = clock::monotonic_ns();
@@ -128,7 +133,7 @@ impl Supervisor {
         }
         let actionable = last.judgement.actionable;
         match last.verdict() {
-            Verdict::Dead { how } => self.end(now, ExitCause::Died(how))?,
+            Verdict::Dead { how } => self.end(now, self.cause_of(how))?,
             Verdict::Hung { cause } if actionable => {
                 let is_start = matches!(
                     last.judgement.reason,
@@ -150,6 +155,17 @@ impl Supervisor {
             _ => {}
         }
         Ok(())
+    }
+
+    /// What a death means. Who was ending already when it was adopted did so for somebody before, and is no end of what
+    /// is wanted now.
+    fn cause_of(&self, how: Death) -> ExitCause {
+        match ExitCause::Died(how) {
+            cause if self.is_adopted && !self.ready && self.restarts.is_clean(cause) => {
+                ExitCause::NotAdopted
+            }
+            cause => cause,
+        }
     }
 
     /// Begins to stop the process.

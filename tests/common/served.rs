@@ -102,6 +102,11 @@ pub(crate) fn serve() {
             }
         }
     }
+    if holds {
+        // It ends when those are gone who wait for answers.
+        server.drain(SOON);
+        while !matches!(server.next_timeout(SOON).unwrap(), Some(Event::Drained)) {}
+    }
 }
 
 /// Dies of SIGABRT, with as many megabytes to dump as it is told.
