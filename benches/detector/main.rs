@@ -17,6 +17,7 @@
 mod beat;
 mod course;
 mod faults;
+mod limit;
 mod lines;
 mod machine;
 mod mistakes;
@@ -68,6 +69,10 @@ fn measure(options: &Options) -> ExitCode {
     let mut tables = Tables::default();
     if options.wants("beat") {
         tables.beat = Some(beat::measure());
+    }
+    if options.wants(limit::WORD) {
+        eprintln!("the limit of a kill");
+        tables.faults.extend(limit::measure(options.kills));
     }
     for rule in Rule::ALL {
         if options.wants(rule.word()) && (rule.is_ours() || !options.ours) {

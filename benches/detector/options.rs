@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
+use crate::limit;
 use crate::mistakes::Condition;
 use crate::rule::Rule;
 
@@ -22,7 +23,7 @@ impl Options {
     pub(crate) fn parse() -> Options {
         let parts = Rule::ALL.map(Rule::word).into_iter();
         let parts = parts.chain(Condition::ALL.map(Condition::word));
-        let parts: Vec<&str> = parts.chain(["beat"]).collect();
+        let parts: Vec<&str> = parts.chain(["beat", limit::WORD]).collect();
         let number = |name: &'static str, value: &'static str, help: &'static str| {
             let arg = Arg::new(name).long(name).value_name("N");
             arg.default_value(value).help(help)
