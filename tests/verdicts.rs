@@ -15,6 +15,7 @@ mod common;
 mod served;
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::ptr;
@@ -497,4 +498,19 @@ fn a_loop_that_beats_and_answers_nothing_is_found_by_the_probe() {
         "{report}"
     );
     assert!(report.to_string().contains("no answer"), "{report}");
+}
+
+#[test]
+fn a_loop_that_beats_and_answers_nothing_is_replaced_if_that_is_asked_for() {
+    let every = Duration::from_millis(20);
+    let place = Scratch::new();
+    let options = SupervisorOptions::new(command("serve", place.path()))
+        .probe(every, every * 10)
+        .replace_after(NonZeroU32::new(3).unwrap());
+    let mut supervised = Supervised::start(options, &place);
+    let first = supervised.until_ready();
+    let mut client = client(&place);
+    client.submit(Request::new(HOLD, ""), SOON).unwrap();
+    assert_eq!(supervised.until_ended(), ExitCause::PathFailed);
+    assert_ne!(supervised.until_ready(), first);
 }

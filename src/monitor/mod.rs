@@ -170,14 +170,16 @@ impl Monitor {
             self.detector.challenged(clock::monotonic_ns());
         }
         let is_well = matches!(judgement.verdict, Verdict::Alive | Verdict::Suspect { .. });
+        let (probed, failed_probes) = match &mut self.prober {
+            Some(prober) => prober.step(now, is_well, &self.epoll, PROBE),
+            None => (Probed::NotProbed, 0),
+        };
         let report = Report {
             judgement,
             pid: self.pid(),
             told_by: seen.told_by,
-            probed: match &mut self.prober {
-                Some(prober) => prober.step(now, is_well, &self.epoll, PROBE),
-                None => Probed::NotProbed,
-            },
+            probed,
+            failed_probes,
         };
         self.plan(now, &report, seen.again);
         if self.seeks && matches!(seen.process, Process::Ended(_)) {

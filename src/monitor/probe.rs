@@ -58,6 +58,8 @@ pub(super) struct Prober {
     /// When something is due: a probe, or the end of the time for one.
     due: u64,
     probed: Probed,
+    /// Since the last that was answered.
+    failed: u32,
 }
 
 impl Prober {
@@ -70,6 +72,7 @@ impl Prober {
             asked: None,
             due: 0,
             probed: Probed::Unknown,
+            failed: 0,
         }
     }
 
@@ -103,6 +106,7 @@ impl Prober {
         self.asked = None;
         self.due = 0;
         self.probed = Probed::Unknown;
+        self.failed = 0;
         Ok(())
     }
 
@@ -114,11 +118,18 @@ impl Prober {
     }
 
     /// Takes an answer, notes that none came, or asks anew. Asks only a server that is well: another is known to be ill.
-    pub(super) fn step(&mut self, now: u64, is_well: bool, epoll: &Epoll, token: u64) -> Probed {
+    pub(super) fn step(
+        &mut self,
+        now: u64,
+        is_well: bool,
+        epoll: &Epoll,
+        token: u64,
+    ) -> (Probed, u32) {
         self.take(now);
         if now >= self.due {
             self.due = now.saturating_add(nanos(self.probe.every).max(1_000_000));
             if let Some((_, at)) = self.asked {
+                self.failed = self.failed.saturating_add(1);
                 let waited = Duration::from_nanos(now.saturating_sub(at));
                 self.probed = Probed::Fails {
                     why: format!("no answer for {waited:.1?}"),
@@ -127,7 +138,7 @@ impl Prober {
                 self.fail(&error);
             }
         }
-        self.probed.clone()
+        (self.probed.clone(), self.failed)
     }
 
     fn take(&mut self, now: u64) {
@@ -141,6 +152,7 @@ impl Prober {
                     if let Some((_, at)) = self.asked.take_if(|(id, _)| *id == reply.id()) {
                         let took = now.saturating_sub(at);
                         self.due = at.saturating_add(nanos(self.probe.every)).max(now);
+                        self.failed = 0;
                         self.probed = Probed::Works {
                             took: Duration::from_nanos(took),
                         };
@@ -175,6 +187,9 @@ impl Prober {
     fn fail(&mut self, error: &Error) {
         self.client = None;
         self.asked = None;
+        if !error.is_shortage() {
+            self.failed = self.failed.saturating_add(1);
+        }
         self.probed = Probed::Fails {
             why: error.to_string(),
         };

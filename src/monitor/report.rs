@@ -17,6 +17,9 @@ pub struct Report {
     pub told_by: ToldBy,
     /// What the probes found.
     pub probed: Probed,
+    /// How many probes have failed since the last that was answered, as far as this is not the monitor's own fault. One
+    /// that stays without answer fails anew with each that was due.
+    pub failed_probes: u32,
 }
 
 /// Who told how a process has ended. That it has ended, its pidfd says in every case.

@@ -97,6 +97,8 @@ pub enum ExitCause {
     KilledInDump,
     /// The supervisor killed it because its heartbeat's name was gone.
     KilledAsOrphan,
+    /// The supervisor stopped it because probes of the path to it failed, though it beat.
+    PathFailed,
     /// It did not get ready in time, and was killed.
     NotReady,
     /// It could not even be started.
@@ -137,6 +139,7 @@ impl Policy {
             | ExitCause::KilledAsHung(_)
             | ExitCause::KilledInDump
             | ExitCause::KilledAsOrphan
+            | ExitCause::PathFailed
             | ExitCause::NotReady
             | ExitCause::NotStarted
             | ExitCause::NotAdopted => Meaning::Crash,
@@ -152,6 +155,7 @@ impl fmt::Display for ExitCause {
             Self::KilledAsHung(cause) => write!(f, "killed because it hung ({cause})"),
             Self::KilledInDump => f.write_str("killed because its core dump took too long"),
             Self::KilledAsOrphan => f.write_str("killed because its heartbeat was removed"),
+            Self::PathFailed => f.write_str("stopped because probes of its path failed"),
             Self::NotReady => f.write_str("killed because it was not ready in time"),
             Self::NotStarted => f.write_str("could not be started"),
             Self::AlreadyRunning => f.write_str("found the service running already"),

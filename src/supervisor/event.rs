@@ -83,6 +83,7 @@ impl fmt::Display for Event {
                     ExitCause::KilledAsHung(cause) => format!("it hangs ({cause})"),
                     ExitCause::KilledInDump => "its core dump takes too long".to_owned(),
                     ExitCause::KilledAsOrphan => "its heartbeat was removed".to_owned(),
+                    ExitCause::PathFailed => "probes of its path fail, though it beats".to_owned(),
                     ExitCause::NotReady => "it does not get ready".to_owned(),
                     other => other.to_string(),
                 };

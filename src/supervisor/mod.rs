@@ -20,6 +20,7 @@ mod options;
 mod steps;
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Command;
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub struct Supervisor {
     monitor: Monitor,
     restarts: Restarts,
     grace: Duration,
+    /// After how many failed probes in a row it is replaced.
+    failed_probes: Option<NonZeroU32>,
     state: State,
     /// Whether the process has been ready since it was started.
     ready: bool,
@@ -122,6 +125,7 @@ impl Supervisor {
             command: options.command,
             restarts: Restarts::new(options.policy, seed),
             grace: options.grace,
+            failed_probes: options.failed_probes,
             monitor,
             state: State::Due(0),
             ready: false,

@@ -1,5 +1,6 @@
 //! How a supervisor is set up.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub struct SupervisorOptions {
     pub(super) policy: Policy,
     pub(super) grace: Duration,
     pub(super) claim: Duration,
+    pub(super) failed_probes: Option<NonZeroU32>,
     pub(super) is_subreaper: bool,
 }
 
@@ -42,6 +44,7 @@ impl SupervisorOptions {
             policy: Policy::default(),
             grace: GRACE,
             claim: CLAIM,
+            failed_probes: None,
             is_subreaper: false,
         }
     }
@@ -71,10 +74,17 @@ impl SupervisorOptions {
         self
     }
 
-    /// Probes the path that clients take: see [`MonitorOptions::probe`]. What the probes find is told and nothing is
-    /// done for it: a path can be slow for many reasons.
+    /// Probes the path that clients take: see [`MonitorOptions::probe`]. What the probes find is told, and nothing is
+    /// done for it unless [asked for](SupervisorOptions::replace_after): a path can be slow for many reasons.
     pub fn probe(mut self, every: Duration, within: Duration) -> SupervisorOptions {
         self.monitor = self.monitor.probe(every, within);
+        self
+    }
+
+    /// Replaces a process that beats, when so many probes in a row were not answered: its loop comes round, and nobody gets
+    /// anything from it. It is asked to end first. Not done unless asked for: on a busy machine a path is slow, too.
+    pub fn replace_after(mut self, failed_probes: NonZeroU32) -> SupervisorOptions {
+        self.failed_probes = Some(failed_probes);
         self
     }
 

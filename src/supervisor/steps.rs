@@ -152,6 +152,13 @@ impl Supervisor {
             Verdict::Orphaned => {
                 self.stop_for(StopLadder::ask(self.grace), ExitCause::KilledAsOrphan);
             }
+            Verdict::Alive
+                if self
+                    .failed_probes
+                    .is_some_and(|n| last.failed_probes >= n.get()) =>
+            {
+                self.stop_for(StopLadder::ask(self.grace), ExitCause::PathFailed);
+            }
             _ => {}
         }
         Ok(())

@@ -69,6 +69,7 @@ fn the_cause_decides() {
         ExitCause::KilledAsHung(Cause::Blocked),
         ExitCause::KilledInDump,
         ExitCause::KilledAsOrphan,
+        ExitCause::PathFailed,
         ExitCause::NotReady,
         ExitCause::NotStarted,
         ExitCause::NotAdopted,
