@@ -241,8 +241,8 @@ fn a_large_answer_that_is_being_made_ready_holds_up_no_other_request_of_its_sess
     });
     let mut client = client(place.path());
     let end = Instant::now() + SOON;
-    // Not every time on a busy machine.
-    while meanwhile.load(Ordering::SeqCst) < 20 {
+    // Not every time on a busy machine. Were they held up, one or two could be begun meanwhile.
+    while meanwhile.load(Ordering::SeqCst) < 5 {
         assert!(Instant::now() < end, "the server stands still");
         meanwhile.store(0, Ordering::SeqCst);
         let id = client.submit(Request::new(OTHER, ""), SOON).unwrap();

@@ -73,6 +73,20 @@ impl Serving {
         (serving, asked)
     }
 
+    /// Directs to the first name, and once the switch is on to the second. A client on a busy machine may ask more often
+    /// than it has to.
+    fn switch(at: &Path, names: [&'static str; 2]) -> (Serving, Arc<AtomicBool>) {
+        let on = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&on);
+        let serving = Serving::start(at, "svc", true, move |event| {
+            if let Event::Question(question) = event {
+                let name = names[usize::from(seen.load(Ordering::SeqCst))];
+                question.redirect(&Name::new(name).unwrap()).unwrap();
+            }
+        });
+        (serving, on)
+    }
+
     /// Redirects every request.
     fn redirects(at: &Path, name: &str, to: &'static str) -> Serving {
         Serving::start(at, name, false, move |event| {
@@ -110,10 +124,11 @@ fn a_client_that_is_sent_to_a_service_that_is_not_there_asks_again() {
     let (_director, asked) = Serving::director(at, &["missing", "missing", "there"]);
     let mut client = client(at);
     assert_eq!(answer(&mut client), "there");
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    let before = asked.load(Ordering::SeqCst);
+    assert!(before >= 3);
     // What it found is remembered.
     assert_eq!(answer(&mut client), "there");
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(asked.load(Ordering::SeqCst), before);
 }
 
 #[test]
@@ -146,12 +161,14 @@ fn a_client_whose_service_has_ended_asks_where_to_go() {
     let at = place.path();
     let first = Serving::worker(at, "first");
     let _second = Serving::worker(at, "second");
-    let (_director, asked) = Serving::director(at, &["first", "second"]);
+    let (_director, on) = Serving::switch(at, ["first", "second"]);
     let mut client = client(at);
+    assert_eq!(answer(&mut client), "first");
+    on.store(true, Ordering::SeqCst);
+    // As long as it is there, nobody is asked.
     assert_eq!(answer(&mut client), "first");
     drop(first);
     assert_eq!(answer(&mut client), "second");
-    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[test]
@@ -160,9 +177,10 @@ fn a_client_whose_service_is_dead_asks_where_to_go() {
     let at = place.path();
     let first = Serving::worker(at, "first");
     let _second = Serving::worker(at, "second");
-    let (_director, _) = Serving::director(at, &["first", "second"]);
+    let (_director, on) = Serving::switch(at, ["first", "second"]);
     let mut client = client(at);
     assert_eq!(answer(&mut client), "first");
+    on.store(true, Ordering::SeqCst);
     first.die();
     assert_eq!(answer(&mut client), "second");
 }
@@ -197,17 +215,19 @@ fn a_chain_of_redirects_is_followed() {
     let _middle = Serving::redirects(at, "middle", "end");
     let (_director, asked) = Serving::director(at, &["middle"]);
     let mut client = client(at);
-    for _ in 0..3 {
+    assert_eq!(answer(&mut client), "end");
+    let before = asked.load(Ordering::SeqCst);
+    for _ in 0..2 {
         assert_eq!(answer(&mut client), "end");
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert_eq!(asked.load(Ordering::SeqCst), before);
 }
 
 #[test]
 fn redirects_without_end_are_an_error_and_forgotten() {
-    for (names, loops) in [
-        (["left"], vec![("left", "right"), ("right", "left")]),
-        (["own"], vec![("own", "own")]),
+    for (name, loops) in [
+        ("left", vec![("left", "right"), ("right", "left")]),
+        ("own", vec![("own", "own")]),
     ] {
         let place = Scratch::new();
         let at = place.path();
@@ -215,12 +235,12 @@ fn redirects_without_end_are_an_error_and_forgotten() {
             .iter()
             .map(|(from, to)| Serving::redirects(at, from, to))
             .collect();
-        let names: &'static [&'static str] = Box::leak(Box::new([names[0], "end"]));
-        let (_director, _) = Serving::director(at, names);
+        let (_director, on) = Serving::switch(at, [name, "end"]);
         let _end = Serving::worker(at, "end");
         let mut client = client(at);
         let error = client.call(Request::new(ECHO, "x"), SOON).unwrap_err();
         assert!(matches!(error, Error::RedirectLoop { .. }), "{error}");
+        on.store(true, Ordering::SeqCst);
         assert_eq!(answer(&mut client), "end");
         drop(serving);
     }
