@@ -44,7 +44,7 @@ pub(super) struct Link {
     gone: bool,
     /// Of the process whose session this is.
     stamp: Stamp,
-    /// Dropped last: it removes the directory and lets go of the lock.
+    /// Dropped last: it lets go of the lock.
     place: SessionDir,
 }
 

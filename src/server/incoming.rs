@@ -44,6 +44,8 @@ impl Incoming {
     }
 
     /// Takes the payload out; an empty one is left.
+    ///
+    /// A large one lies in memory of the client's, who uses it again once the request is answered: read it before.
     pub fn take_payload(&mut self) -> Payload {
         std::mem::take(&mut self.0.delivery.payload)
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::request::{HandOver, RequestForm, RequestHeader, RequestKind};
 use crate::ring::cursor::Refused;
 use crate::ring::raw;
-use crate::ring::record::{Cancel, Header};
+use crate::ring::record::Header;
 use crate::session::handover::Segment;
 use crate::session::layout::{Geometry, REQUEST_RECORD};
 use crate::session::{Body, BodyKind, Lease};
@@ -113,8 +113,7 @@ impl Link {
     /// Memory for a large request.
     pub(in crate::client) fn lease(&mut self, len: u64) -> Result<Lease> {
         let requests = &self.requests;
-        self.pending
-            .let_go(|at| !matches!(requests.cancel(at), Ok(Cancel::Started)));
+        self.pending.let_go(|at| !requests.is_started(at));
         self.pool
             .lease_alone(|| self.place.directory().try_clone(), len, self.generation)
     }

@@ -3,7 +3,7 @@
 use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::{ProducerCursor, Refused, Word};
 use crate::ring::memory::RingMemory;
-use crate::ring::record::{Cancel, Header, WITH_STATE, cancel, header_len, record_len};
+use crate::ring::record::{Cancel, Header, State, WITH_STATE, cancel, header_len, record_len};
 use crate::ring::sleep::{Sleeper, Waker};
 
 /// The end that puts records in.
@@ -147,6 +147,17 @@ impl<const WORDS: usize> RawProducer<WORDS> {
             return Ok(Cancel::Answered);
         }
         cancel(self.memory.state(at))
+    }
+
+    /// Whether the published record at index `at` of a ring with states is in a server's hands, or in those of its
+    /// successors.
+    pub(crate) fn is_started(&self, at: u64) -> bool {
+        const { assert!(WORDS == WITH_STATE) };
+        self.cursor.still_holds(at, header_len::<WORDS>())
+            && matches!(
+                State::unpack(self.memory.state(at).load_acquire()),
+                Ok(State::Started { .. })
+            )
     }
 
     /// Whether the consumer must be rung for what was published. Between the publish and this there must be a
