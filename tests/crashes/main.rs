@@ -2,13 +2,14 @@
 //! shared memory; and stopped there. Whoever is left must go on.
 //!
 //! As part of `cargo test` some of the points are tried: how many stands in each test, which ones is told by a seed.
-//! All of them:
+//! All of the library's, and more of the example programs':
 //!
 //! ```text
 //! OSPS_IPC_CRASHES=all cargo test --test crashes -- --nocapture
 //! ```
 //!
-//! `OSPS_IPC_CRASHES_SEED=N` tries the same points again.
+//! With `every` no point of the programs is left out either. `every/N` tries one in N, and the seed which: so N processes
+//! can share the work, which is mostly waiting. `OSPS_IPC_CRASHES_SEED=M` tries the same points again.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +26,7 @@ mod programs;
 mod roles;
 mod servers;
 mod steps;
+mod stops;
 mod table;
 mod trace;
 mod victim;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -18,13 +18,13 @@ use crate::victim::{Victim, program};
 
 const COUNT: RequestKind = RequestKind::new("count");
 
-const PHASES: &[&str] = &["start", "serve", "end"];
+pub(crate) const PHASES: &[&str] = &["start", "serve", "end"];
 
 /// A program that is asked to end with this, and killed if it does not.
-struct Running(Child);
+pub(crate) struct Running(Child);
 
 impl Running {
-    fn start(name: &str, arguments: &[&str], at: &Path) -> Running {
+    pub(crate) fn start(name: &str, arguments: &[&str], at: &Path) -> Running {
         let mut command = Command::new(program(name));
         command
             .args(arguments)
@@ -36,7 +36,7 @@ impl Running {
     }
 
     /// Whether it has ended by itself, in good order.
-    fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         let ended = self.0.try_wait().unwrap();
         ended.is_some_and(|status| {
             assert!(status.success(), "{status}");
@@ -44,7 +44,7 @@ impl Running {
         })
     }
 
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         let pid = Pid::from_raw(self.0.id().cast_signed()).unwrap();
         // One that has just been started would die of it instead.
         until("it cannot be asked to end", || catches_sigterm(pid));
@@ -70,7 +70,7 @@ fn catches_sigterm(pid: Pid) -> bool {
 }
 
 /// The processes that were started with this runtime directory and have not ended.
-fn processes(at: &Path) -> Vec<Pid> {
+pub(crate) fn processes(at: &Path) -> Vec<Pid> {
     let wanted = format!("OSPS_IPC_DIR={}\0", at.display());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -84,7 +84,7 @@ fn processes(at: &Path) -> Vec<Pid> {
     found
 }
 
-fn name_of(pid: Pid) -> String {
+pub(crate) fn name_of(pid: Pid) -> String {
     let name = fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
     name.unwrap_or_default().trim_end().to_owned()
 }
@@ -96,8 +96,18 @@ fn primary(at: &Path) -> Pid {
     *primary.expect("a primary serves")
 }
 
+/// Waits until there is one process of each of these names and none besides: of two that were started for the same place,
+/// as their supervisor was killed, the one that came second has ended.
+pub(crate) fn await_one_of_each(at: &Path, names: &[&str]) {
+    until("there is not one of each", || {
+        let mut found: Vec<String> = processes(at).into_iter().map(name_of).collect();
+        found.sort();
+        found == names
+    });
+}
+
 /// Kills what is left of a test that has failed.
-struct Sweeper<'a>(&'a Path);
+pub(crate) struct Sweeper<'a>(pub(crate) &'a Path);
 
 impl Drop for Sweeper<'_> {
     fn drop(&mut self) {
@@ -110,7 +120,7 @@ impl Drop for Sweeper<'_> {
     }
 }
 
-fn count(client: &mut Client, text: &str) {
+pub(crate) fn count(client: &mut Client, text: &str) {
     let reply = client.call(Request::new(COUNT, text), SOON).unwrap();
     let answer = reply.into_answer().unwrap().into_vec();
     let answer = String::from_utf8(answer).unwrap();
@@ -123,64 +133,105 @@ fn count(client: &mut Client, text: &str) {
 }
 
 /// What is killed, with what, and who brings it up again.
-struct Role {
-    name: &'static str,
-    arguments: &'static [&'static str],
+pub(crate) struct Role {
+    pub(crate) name: &'static str,
+    pub(crate) arguments: &'static [&'static str],
+    /// The service that it serves under, or whose primary it starts.
+    pub(crate) service: &'static str,
     /// Started beside it, once it serves: looks after it.
-    above: Option<(&'static str, &'static [&'static str])>,
+    pub(crate) above: Option<(&'static str, &'static [&'static str])>,
+    /// The processes that there are in the end.
+    pub(crate) all: &'static [&'static str],
 }
 
 const TEAM: &[&str] = &["--secondaries", "1", "--rounds", "1"];
 
-const WATCHDOG: Role = Role {
+pub(crate) const WATCHDOG: Role = Role {
     name: "watchdog",
     arguments: &["--", "--secondaries", "1", "--rounds", "1"],
+    service: "primary",
     above: None,
+    all: &["primary", "secondary", "watchdog"],
 };
 
-const PRIMARY: Role = Role {
+pub(crate) const PRIMARY: Role = Role {
     name: "primary",
     arguments: TEAM,
+    service: "primary",
     above: None,
+    all: &["primary", "secondary"],
 };
 
-const SECONDARY: Role = Role {
+pub(crate) const SECONDARY: Role = Role {
     name: "secondary",
     arguments: &["--service", "primary-1"],
+    service: "primary-1",
     above: Some(("primary", TEAM)),
+    all: &["primary", "secondary"],
 };
 
 /// What is shared by who kills and who calls.
 #[derive(Default)]
-struct Stage {
+pub(crate) struct Stage {
     phase: AtomicU32,
-    is_watched: bool,
-    /// The victim, while it lives.
+    pub(crate) is_watched: bool,
+    /// The victim, while it lives and is to be asked to end.
     victim: Mutex<Option<Pid>>,
+    /// The primary that was killed for the watchdog to see.
+    killed: Mutex<Option<Pid>>,
+    /// The victim does not run: it is asked to end when it does again.
+    pub(crate) is_held: AtomicBool,
+    /// Who lived then and is to live until the end is asked for.
+    pub(crate) unharmed: Mutex<Vec<Pid>>,
 }
 
 impl Stage {
-    fn victim(&self) -> std::sync::MutexGuard<'_, Option<Pid>> {
+    pub(crate) fn of(role: &Role) -> Stage {
+        let stage = Stage {
+            is_watched: role.name == "watchdog",
+            ..Stage::default()
+        };
+        stage.enter(1);
+        stage
+    }
+
+    pub(crate) fn victim(&self) -> MutexGuard<'_, Option<Pid>> {
         self.victim.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, phase: u32) {
+    pub(crate) fn killed(&self) -> MutexGuard<'_, Option<Pid>> {
+        self.killed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn phase(&self) -> u32 {
+        self.phase.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn enter(&self, phase: u32) {
         self.phase.store(phase, Ordering::Relaxed);
     }
 
     /// A client's calls; in the end the victim is asked to end.
-    fn calls(&self, at: &Path) {
+    pub(crate) fn calls(&self, at: &Path) {
         let mut client = connect(at, "primary");
         count(&mut client, "one two\n");
         self.enter(2);
         if self.is_watched {
             // The watchdog is to see its end, and to start it again.
-            kill_process(primary(at), Signal::KILL).unwrap();
+            let primary = primary(at);
+            *self.killed() = Some(primary);
+            kill_process(primary, Signal::KILL).unwrap();
         }
         count(&mut client, "three\n");
         count(&mut client, &"four five\n".repeat(LARGE / 10));
         // The primary, whichever it is, directs another client.
         count(&mut connect(at, "primary"), "six\n");
+        until("it is held", || !self.is_held.load(Ordering::Relaxed));
+        let living = processes(at);
+        let unharmed = self.unharmed.lock().unwrap_or_else(PoisonError::into_inner);
+        for pid in unharmed.iter().filter(|pid| Some(**pid) != *self.killed()) {
+            assert!(living.contains(pid), "it was killed");
+        }
         self.enter(3);
         if let Some(pid) = *self.victim() {
             kill_process(pid, Signal::TERM).unwrap();
@@ -188,7 +239,7 @@ impl Stage {
     }
 }
 
-fn is_served(at: &Path, service: &str) -> bool {
+pub(crate) fn is_served(at: &Path, service: &str) -> bool {
     let options = ClientOptions::new().directory(at);
     options
         .connect(service, std::time::Duration::from_millis(20))
@@ -202,11 +253,7 @@ fn killed(role: &Role, tries: Tries) {
     let _sweeper = Sweeper(at);
     let before = Holdings::of(at);
     tour(role.name, Deed::Kill, tries, PHASES, |to| {
-        let stage = Stage {
-            is_watched: role.name == "watchdog",
-            ..Stage::default()
-        };
-        stage.enter(1);
+        let stage = Stage::of(role);
         let mut victim = Victim::program(role.name, role.arguments, at);
         *stage.victim() = Some(victim.pid());
         thread::scope(|scope| {
@@ -214,14 +261,14 @@ fn killed(role: &Role, tries: Tries) {
             let calling = scope.spawn(move || {
                 let above = role.above.map(|(name, arguments)| {
                     until("it does not serve", || {
-                        stage.victim().is_none() || is_served(at, "primary-1")
+                        stage.victim().is_none() || is_served(at, role.service)
                     });
                     Running::start(name, arguments, at)
                 });
                 stage.calls(at);
                 above
             });
-            let mut walk = victim.follow_program(to, || stage.phase.load(Ordering::Relaxed));
+            let mut walk = victim.follow_program(to, || stage.phase());
             *stage.victim() = None;
             let begun = Instant::now();
             let successor = walk.reached.and_then(|_| {
@@ -236,8 +283,9 @@ fn killed(role: &Role, tries: Tries) {
                 assert!(status.success(), "{status}");
             }
             let mut successor = successor;
-            if stage.is_watched && stage.phase.load(Ordering::Relaxed) == 3 {
-                // The primary had been asked to end: a watchdog that adopts it then ends with it, and is started again.
+            if stage.is_watched && stage.phase() == 3 {
+                // The primary had been asked to end: a watchdog that adopts it before it has begun to ends with it, and is
+                // started again.
                 until("nobody serves", || {
                     if let Some(running) = &mut successor
                         && running.has_ended()
@@ -251,6 +299,7 @@ fn killed(role: &Role, tries: Tries) {
             if above.is_some() || successor.is_some() {
                 count(&mut connect(at, "primary"), "six\n");
                 walk.recovery = begun.elapsed();
+                await_one_of_each(at, role.all);
             }
             above.into_iter().chain(successor).for_each(Running::end);
             drop(victim);

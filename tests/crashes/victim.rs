@@ -267,6 +267,14 @@ impl Victim {
         }
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().unwrap();
+        }
+        self.ended.is_some()
+    }
+
     fn wait(&mut self) -> ExitStatus {
         match self.ended {
             Some(status) => status,
