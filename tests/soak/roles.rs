@@ -132,7 +132,11 @@ impl Stage {
 
     /// For whoever wants to know what happened when a soak has failed.
     fn log(&self, role: &str) -> Log {
-        Log(self.notes(&format!("log {role} {}", std::process::id())))
+        let name = format!("log {role} {}", std::process::id());
+        // In a long soak there may have been a process of the same number.
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        Log(options.open(notes(&self.place).join(name)).unwrap())
     }
 
     /// Whether the role is to end, in good order or at once.
