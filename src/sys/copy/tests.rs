@@ -112,3 +112,33 @@ fn a_copy_that_does_not_fit_ends_with_the_words() {
     assert_eq!(to[..16], pattern(16));
     assert!(to[16..].iter().all(|byte| *byte == 0));
 }
+
+/// Where in `to` a place lies so far ahead of `from`, modulo a page.
+fn ahead(to: *const u8, from: *const u8, distance: usize) -> usize {
+    from.addr().wrapping_add(distance).wrapping_sub(to.addr()) % 4096
+}
+
+#[test]
+fn a_long_copy_is_whole_at_every_distance_between_the_two() {
+    const LEN: usize = 40_003;
+    let shared = words(LEN / WORD + 1);
+    let plain = bytes_of(&shared);
+    for distance in [0, 1, 16, 63, 64, 65, 112, 2048, 4033, 4095] {
+        let mut to = vec![0; LEN + 4096];
+        let at = ahead(to.as_ptr(), shared.as_ptr().cast(), distance);
+        load(&shared, &mut to[at..at + LEN]);
+        assert!(to[at..at + LEN] == plain[..LEN], "out, {distance}");
+
+        let mut copy = vec![0; LEN + 4096];
+        let start = ahead(copy.as_ptr(), to[at..].as_ptr(), distance);
+        bytes(&mut copy[start..start + LEN], &to[at..at + LEN]);
+        assert!(
+            copy[start..start + LEN] == plain[..LEN],
+            "private, {distance}"
+        );
+
+        let back = words(LEN / WORD + 2);
+        store(&back, &to[at..at + LEN]);
+        assert!(bytes_of(&back)[..LEN] == plain[..LEN], "in, {distance}");
+    }
+}
