@@ -275,6 +275,7 @@ mod tests {
             assert_eq!(habit.budget(), LONG_SPIN_NS);
             skipped.push(count);
             habit.give_up();
+            assert_eq!(habit.budget(), SPIN_NS);
         }
         assert_eq!(skipped, [0, 1, 2, 4, 8, 16, 32, 64, 64]);
         habit.paid();
@@ -290,7 +291,8 @@ mod tests {
             let from = clock::monotonic_ns();
             while patience.step(&mut never) == Step::Again {}
             let spun = clock::monotonic_ns() - from;
-            patience.since = clock::monotonic_ns();
+            // As if it had been woken in no time.
+            patience.since = u64::MAX;
             patience.begin();
             spun
         };

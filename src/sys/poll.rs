@@ -385,7 +385,7 @@ mod tests {
         let is_alarmed = || epoll.alarm.at.load(Ordering::Relaxed) != 0;
         rustix::io::write(&write, b"x").unwrap();
         // Sets the alarm; the waits after it find it set for earlier, or set it for earlier themselves.
-        for timeout in [300, 3_600_000, 250] {
+        for timeout in [60_000, 3_600_000, 30_000] {
             assert_eq!(epoll.wait(&mut events, ms(timeout)), Ok(1));
             assert!(is_alarmed());
         }
@@ -393,7 +393,7 @@ mod tests {
         for timeout in [450, 250, 210] {
             let start = Instant::now();
             assert_eq!(epoll.wait(&mut events, ms(timeout)), Ok(0));
-            assert!(start.elapsed() >= Duration::from_millis(timeout) && !is_alarmed());
+            assert!(start.elapsed() >= Duration::from_millis(timeout));
         }
         rustix::io::write(&write, b"x").unwrap();
         assert_eq!(epoll.wait(&mut events, ms(250)), Ok(1));

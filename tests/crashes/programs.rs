@@ -246,6 +246,19 @@ pub(crate) fn is_served(at: &Path, service: &str) -> bool {
         .is_ok()
 }
 
+/// Ends those that are left, and waits until nothing of them is.
+pub(crate) fn wind_up(
+    at: &Path,
+    left: impl Iterator<Item = Running>,
+    victim: Victim,
+    before: &Holdings,
+) {
+    left.for_each(Running::end);
+    drop(victim);
+    until("processes are left", || processes(at).is_empty());
+    before.await_again(at);
+}
+
 fn killed(role: &Role, tries: Tries) {
     let _turn = turn();
     let place = Scratch::new();
@@ -301,10 +314,7 @@ fn killed(role: &Role, tries: Tries) {
                 walk.recovery = begun.elapsed();
                 await_one_of_each(at, role.all);
             }
-            above.into_iter().chain(successor).for_each(Running::end);
-            drop(victim);
-            until("processes are left", || processes(at).is_empty());
-            before.await_again(at);
+            wind_up(at, above.into_iter().chain(successor), victim, &before);
             walk
         })
     });

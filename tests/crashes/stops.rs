@@ -16,7 +16,7 @@ use crate::common::Scratch;
 use crate::hosts::{Holdings, connect, until};
 use crate::programs::{
     PHASES, PRIMARY, Role, Running, SECONDARY, Stage, Sweeper, WATCHDOG, await_one_of_each, count,
-    is_served, name_of, processes,
+    is_served, name_of, processes, wind_up,
 };
 use crate::table::{Deed, Tries, tour, turn};
 use crate::victim::{Point, Victim};
@@ -157,10 +157,7 @@ fn stopped(role: &Role, tries: Tries) {
                     await_one_of_each(at, role.all);
                 }
             }
-            above.into_iter().for_each(Running::end);
-            drop(victim);
-            until("processes are left", || processes(at).is_empty());
-            before.await_again(at);
+            wind_up(at, above.into_iter(), victim, &before);
             walk
         })
     });
