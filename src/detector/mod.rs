@@ -55,6 +55,7 @@ mod judge;
 mod observation;
 mod phi;
 mod silence;
+mod softplus;
 #[cfg(test)]
 mod tests;
 mod verdict;

@@ -9,6 +9,8 @@
 
 use std::f64::consts::LN_10;
 
+use super::softplus::softplus;
+
 /// No suspicion is greater: everything above says "certainly" anyway, and figures stay readable.
 pub(crate) const GREATEST: f64 = 999.0;
 
@@ -17,11 +19,7 @@ pub(crate) const GREATEST: f64 = 999.0;
 pub(crate) fn phi(silent: u64, mean: f64, deviation: f64) -> f64 {
     let y = (silent as f64 - mean) / deviation.max(1.0);
     let x = y * (1.5976 + 0.070566 * y * y);
-    let softplus = if x > 0.0 {
-        x + (-x).exp().ln_1p()
-    } else {
-        x.exp().ln_1p()
-    };
+    let softplus = softplus(x);
     // A mean that is no number leads here; `min` and `max` would hide it, `clamp` would pass it on.
     if softplus.is_nan() {
         0.0

@@ -1,6 +1,7 @@
 //! Window and phi against their definitions, computed the plain way.
 
 use super::super::phi::{GREATEST, phi};
+use super::super::softplus::softplus;
 use super::super::window::Intervals;
 use super::Random;
 
@@ -78,6 +79,26 @@ fn phi_agrees_with_its_usual_two_branches_wherever_they_are_finite() {
             "y {y}: {found} {expected}"
         );
     }
+}
+
+#[test]
+fn softplus_is_that_of_the_standard_library() {
+    let mut before = 0.0;
+    for thousandths in -800_000..=800_000i32 {
+        let x = f64::from(thousandths) / 1000.0;
+        let expected = x.max(0.0) + (-x.abs()).exp().ln_1p();
+        let found = softplus(x);
+        let apart = (found - expected).abs();
+        assert!(
+            apart <= 1e-14 * expected + 1e-300,
+            "{x}: {found} {expected}"
+        );
+        assert!(found >= before, "{x}: {found} after {before}");
+        before = found;
+    }
+    assert_eq!(softplus(f64::NEG_INFINITY), 0.0);
+    assert_eq!(softplus(f64::INFINITY), f64::INFINITY);
+    assert!(softplus(f64::NAN).is_nan());
 }
 
 /// Values of the normal distribution from tables: the approximation is within 0.0002 of the probability.
