@@ -24,7 +24,12 @@ impl Supervisor {
             State::Due(at) if now >= at => self.begin(now)?,
             State::Running => {
                 if let Some(report) = self.monitor.try_next()? {
+                    let is_dead = matches!(report.verdict(), Verdict::Dead { .. });
                     self.note(report);
+                    if is_dead {
+                        // Told at once: to reap it and to begin anew takes longer than to find it out.
+                        return Ok(());
+                    }
                 }
                 self.judge(now)?;
             }
