@@ -199,6 +199,10 @@ impl Client {
     ///
     /// As for [`call`](Client::call), but for the timeout.
     pub fn next_reply(&mut self, timeout: Duration) -> Result<Option<Reply>> {
+        // What is nearly there is found without asking the kernel, which trying does.
+        if let Some(reply) = self.next_soon(timeout) {
+            return Ok(Some(reply));
+        }
         if let Some(reply) = self.try_next_reply()? {
             return Ok(Some(reply));
         }
@@ -212,6 +216,9 @@ impl Client {
     /// As for [`next_reply`](Client::next_reply).
     pub fn try_next_reply(&mut self) -> Result<Option<Reply>> {
         self.check_fork()?;
+        if let Some(reply) = self.next_now() {
+            return Ok(Some(reply));
+        }
         if let Some(reply) = self.stash.pop_front() {
             return Ok(Some(reply));
         }

@@ -66,6 +66,12 @@ impl Requests {
         Some(found).filter(|pending| !pending.answered)
     }
 
+    /// Whether the answer to this request is waited for.
+    #[inline]
+    pub(super) fn is_wanted(&mut self, id: u64) -> bool {
+        self.get(id).is_some_and(|pending| pending.wanted)
+    }
+
     /// Takes the request of this id off: whether its answer was still wanted, or `None` if there is no such request
     /// (any more).
     #[inline]

@@ -1,11 +1,19 @@
-//! The shortest way of a request: one that fits into the ring or lies in the session's memory already, goes where its
-//! kind is known to go, and finds room. All others take the long way, which also tells what is wrong.
+//! The shortest ways: of a request that fits into the ring or lies in the session's memory already, goes where its kind is
+//! known to go, and finds room; and of an answer that was done, where there is one session. All others take the long way,
+//! which also tells what is wrong.
+
+use std::time::Duration;
 
 use super::Client;
-use super::link::Content;
+use super::link::{Content, Link};
+use super::reply::Reply;
 use crate::request::RequestKind;
 use crate::session::Body;
+use crate::session::wait::Wait;
 use crate::sys::clock::Timeout;
+
+/// Looks for what is nearly there.
+const SOON: u32 = 128;
 
 impl Client {
     /// Publishes a request: the link that it went over, and its id. `None`, and nothing has happened, if it
@@ -33,5 +41,46 @@ impl Client {
         }
         self.next_id += 1;
         Some((index, id))
+    }
+
+    /// Whether there is a reply that the shortest way did not take.
+    #[inline]
+    pub(super) fn has_seen_reply(&self, index: usize) -> bool {
+        let link = self.links.get(index).and_then(Option::as_ref);
+        link.is_some_and(Link::has_seen_reply)
+    }
+
+    /// The session, if there is one alone and nothing else to tell.
+    #[inline(always)]
+    fn only_link(&mut self) -> Option<&mut Link> {
+        match self.links.as_mut_slice() {
+            [Some(link)] if self.stash.is_empty() && self.over.is_none() => Some(link),
+            _ => None,
+        }
+    }
+
+    /// The next reply by the shortest way.
+    #[inline(always)]
+    pub(super) fn next_now(&mut self) -> Option<Reply> {
+        self.only_link()?.receive_now(None)
+    }
+
+    /// As [`next_now`](Client::next_now), with some more looks while there is nothing at all.
+    #[inline(always)]
+    pub(super) fn next_soon(&mut self, timeout: Duration) -> Option<Reply> {
+        let mut looks = match self.patience.wait() {
+            _ if timeout.is_zero() || !self.stamp.is_current() => return None,
+            Wait::Park => 1,
+            Wait::Adaptive | Wait::Spin => SOON,
+        };
+        let link = self.only_link()?;
+        loop {
+            let reply = link.receive_now(None);
+            looks -= 1;
+            let nothing = reply.is_none() && !link.has_seen_reply();
+            if !nothing || looks == 0 || link.pending().is_empty() {
+                return reply;
+            }
+        }
     }
 }

@@ -89,6 +89,13 @@ impl Client {
         loop {
             // One more look after the time is up: the answer may have come while this thread had no core.
             let step = self.patience.step(timeout);
+            let link = self.links.get_mut(index).and_then(Option::as_mut);
+            if let Some(reply) = link.and_then(|link| link.receive_now(Some(id))) {
+                return Ok(reply);
+            }
+            if step == Step::Again && !self.has_seen_reply(index) {
+                continue;
+            }
             if let Some(reply) = self.answer_to(index, id)? {
                 return Ok(reply);
             }
@@ -173,6 +180,9 @@ impl Client {
         self.patience.begin();
         while self.outstanding() > 0 {
             let step = self.patience.step(timeout);
+            if let Some(reply) = self.next_now() {
+                return Ok(Some(reply));
+            }
             if let Some(reply) = self.receive_any()? {
                 return Ok(Some(reply));
             }

@@ -82,6 +82,12 @@ impl HandOver {
     /// The same, as it stands in a header.
     pub(super) const LENGTH_FIELD: u32 = 24;
 
+    /// Where they end.
+    #[inline]
+    pub(crate) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+
     /// The descriptor as it stands in a message.
     pub fn encode(&self) -> [u8; HandOver::LENGTH] {
         join([self.number, self.length, self.offset])

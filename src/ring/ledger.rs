@@ -8,16 +8,22 @@ use std::collections::VecDeque;
 /// entries as the ring holds records.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Apart from the others, as mostly there are none.
-    first: Option<Entry>,
+    /// Apart from the others, as mostly there are none. It is not done: then it is not here any more.
+    first: Option<Span>,
     /// Behind the first; none without it.
-    rest: VecDeque<Entry>,
+    rest: VecDeque<Later>,
+}
+
+/// Where a record begins and ends.
+#[derive(Debug)]
+struct Span {
+    at: u64,
+    end: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
-    at: u64,
-    end: u64,
+struct Later {
+    span: Span,
     done: bool,
 }
 
@@ -25,16 +31,13 @@ impl Ledger {
     /// Notes the record that begins at index `at` and ends at `end`, behind all that are noted.
     #[inline]
     pub(crate) fn begin(&mut self, at: u64, end: u64) {
-        let entry = Entry {
-            at,
-            end,
-            done: false,
-        };
+        let span = Span { at, end };
         match &self.first {
-            None => self.first = Some(entry),
+            None => self.first = Some(span),
             Some(first) => {
-                debug_assert_eq!(self.rest.back().unwrap_or(first).end, at);
-                self.rest.push_back(entry);
+                let before = self.rest.back().map_or(first.end, |last| last.span.end);
+                debug_assert_eq!(before, at);
+                self.rest.push_back(Later { span, done: false });
             }
         }
     }
@@ -54,11 +57,12 @@ impl Ledger {
             self.first = None;
             return Some(upto);
         }
-        self.first = self.rest.pop_front();
-        while let Some(next) = self.first.as_ref().filter(|next| next.done) {
-            upto = next.end;
-            self.first = self.rest.pop_front();
-        }
+        self.first = loop {
+            match self.rest.pop_front() {
+                Some(next) if next.done => upto = next.span.end,
+                next => break next.map(|next| next.span),
+            }
+        };
         Some(upto)
     }
 
@@ -66,9 +70,9 @@ impl Ledger {
         let age = at.wrapping_sub(oldest);
         let index = self
             .rest
-            .binary_search_by_key(&age, |entry| entry.at.wrapping_sub(oldest));
-        if let Some(entry) = index.ok().and_then(|index| self.rest.get_mut(index)) {
-            entry.done = true;
+            .binary_search_by_key(&age, |later| later.span.at.wrapping_sub(oldest));
+        if let Some(later) = index.ok().and_then(|index| self.rest.get_mut(index)) {
+            later.done = true;
         }
     }
 
@@ -80,11 +84,9 @@ impl Ledger {
     /// The indices of the records that are not done, oldest first.
     #[cfg(test)]
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = u64> {
-        self.first
-            .iter()
-            .chain(&self.rest)
-            .filter(|entry| !entry.done)
-            .map(|entry| entry.at)
+        let later = self.rest.iter().filter(|later| !later.done);
+        let first = self.first.iter().map(|first| first.at);
+        first.chain(later.map(|later| later.span.at))
     }
 }
 

@@ -150,6 +150,19 @@ pub(crate) fn start<W: Word>(word: &W) -> Result<Start, Corrupt> {
     }
 }
 
+/// As [`start`], for a record that nobody takes back, and that is answered with the same step: nothing is exchanged.
+///
+/// # Errors
+///
+/// As for [`start`].
+#[inline]
+pub(crate) fn start_one_way<W: Word>(word: &W) -> Result<Start, Corrupt> {
+    if word.load_acquire() == State::New.pack() {
+        return Ok(Start::Started);
+    }
+    start(word)
+}
+
 /// Starts a record once more that [`start`] has found, charged with so many attempts from now on.
 ///
 /// # Errors

@@ -19,6 +19,8 @@ pub(super) struct Delivery {
     pub(super) deadline: u64,
     pub(super) attempts: u32,
     pub(super) payload: Payload,
+    /// What holds its seat, from when it is handed on.
+    hold: Option<Arc<Seat>>,
 }
 
 impl Delivery {
@@ -54,12 +56,17 @@ impl Reusable for Delivery {
             deadline: 0,
             attempts: 0,
             payload: Payload::default(),
+            hold: None,
         }
     }
 
     #[inline(always)]
     fn clear(&mut self) {
         self.payload.clear();
+        // To count who holds a seat costs as much as to copy a short message.
+        if !self.hold.as_ref().is_some_and(|seat| seat.keeps_hold()) {
+            self.hold = None;
+        }
     }
 }
 
@@ -67,11 +74,32 @@ impl Reusable for Delivery {
 /// with [`Status::Failed`].
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) seat: Arc<Seat>,
     pub(super) delivery: Block<Delivery>,
 }
 
 impl Held {
+    #[inline(always)]
+    pub(super) fn of(seat: &Arc<Seat>, mut delivery: Block<Delivery>) -> Held {
+        match &delivery.hold {
+            Some(kept) if Arc::ptr_eq(kept, seat) => {}
+            _ => delivery.hold = Some(Arc::clone(seat)),
+        }
+        Held { delivery }
+    }
+
+    /// Lets go of the seat that is kept for the next message.
+    pub(super) fn forget() {
+        Block::<Delivery>::take().hold = None;
+    }
+
+    #[inline]
+    pub(super) fn seat(&self) -> &Arc<Seat> {
+        match &self.delivery.hold {
+            Some(seat) => seat,
+            None => unreachable!("it is handed on with its seat"),
+        }
+    }
+
     #[inline]
     pub(super) fn answer(mut self, status: Status, code: u32, body: Body<'_>) -> Result<()> {
         self.let_go(status, code, body)
@@ -82,7 +110,7 @@ impl Held {
         match self.delivery.ticket.take() {
             Some(ticket) => {
                 let id = self.delivery.header.id;
-                self.seat.answer(ticket, id, status, code, body)
+                self.seat().answer(ticket, id, status, code, body)
             }
             None => Ok(()),
         }

@@ -102,7 +102,7 @@ pub struct Notification(pub(super) Held);
 impl Notification {
     /// Who sent it.
     pub fn peer(&self) -> Peer {
-        self.0.seat.peer()
+        self.0.seat().peer()
     }
 
     /// Its kind.

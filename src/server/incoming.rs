@@ -52,13 +52,13 @@ impl Incoming {
 
     /// Who asks.
     pub fn peer(&self) -> Peer {
-        self.0.seat.peer()
+        self.0.seat().peer()
     }
 
     /// The request's name for good.
     pub fn token(&self) -> Token {
         Token {
-            session: self.0.seat.session().0,
+            session: self.0.seat().session().0,
             request: self.0.delivery.header.id,
         }
     }
@@ -90,7 +90,7 @@ impl Incoming {
     /// [`Error::NoSpace`](crate::Error::NoSpace). [`Error::Closed`](crate::Error::Closed) if the client is gone, which may be
     /// told only when it is answered.
     pub fn lease(&self, len: u64) -> Result<Lease> {
-        self.0.seat.lease(len)
+        self.0.seat().lease(len)
     }
 
     /// Tells the client that the work has begun; it goes on waiting. Lost if the client's ring is full.
@@ -100,7 +100,7 @@ impl Incoming {
     /// [`Error::Closed`](crate::Error::Closed) if the client is gone.
     pub fn started(&self) -> Result<()> {
         self.0
-            .seat
+            .seat()
             .interim(self.0.delivery.header.id, Status::Started)
     }
 
@@ -157,7 +157,7 @@ impl Question {
 
     /// Who asks.
     pub fn peer(&self) -> Peer {
-        self.0.seat.peer()
+        self.0.seat().peer()
     }
 
     /// "Send them to me."

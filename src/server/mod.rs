@@ -9,6 +9,7 @@ mod draining;
 mod event;
 mod figures;
 mod incoming;
+mod looks;
 mod options;
 mod pause;
 mod pulse;
@@ -33,7 +34,6 @@ pub use incoming::{Incoming, Question, Token};
 pub use options::ServerOptions;
 
 use self::board::Board;
-use self::delivery::Held;
 use self::pause::Pause;
 use self::pulse::Pulse;
 use self::remains::Remains;
@@ -179,15 +179,18 @@ impl Server {
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
         match self.first_look() {
             Some(held) => Ok(Some(Event::of(held))),
-            None => self.next_within(&mut Timeout::new(timeout)),
+            // Boxed on the way, so that the two ways do not meet in one place in memory.
+            None => self
+                .next_within(&mut Timeout::new(timeout))
+                .map_err(|error| *error),
         }
     }
 
     /// Waits for an event.
-    fn next_within(&mut self, timeout: &mut Timeout) -> Result<Option<Event>> {
+    fn next_within(&mut self, timeout: &mut Timeout) -> Result<Option<Event>, Box<Error>> {
         self.patience.begin();
         loop {
-            if let Some(event) = self.look()? {
+            if let Some(event) = self.look_on()? {
                 return Ok(Some(event));
             }
             // With no ring to watch there is nothing to spin for.
@@ -206,7 +209,7 @@ impl Server {
                         self.beat_idle();
                         self.collect(timeout.deadline())?;
                         if timeout.deadline().has_passed() {
-                            return self.look();
+                            return Ok(self.look()?);
                         }
                     }
                     self.patience.begin();
@@ -226,57 +229,6 @@ impl Server {
             Some(held) => Ok(Some(Event::of(held))),
             None => self.look(),
         }
-    }
-
-    /// A look at the session whose turn it is, where nothing else is due: the shortest way of a request.
-    #[inline]
-    fn first_look(&mut self) -> Option<Held> {
-        if !self.stamp.is_current() || !self.ready.is_empty() || self.looks >= LOOKS_A_COLLECT {
-            return None;
-        }
-        let held = self.serve_first()?;
-        self.looks += 1;
-        self.delivered(&held);
-        Some(held)
-    }
-
-    /// One look at all that can be the source of an event.
-    fn look(&mut self) -> Result<Option<Event>> {
-        self.check_fork()?;
-        // First of all: a session's connect is told before its requests, and what waits here stays bounded.
-        if let Some(event) = self.ready.pop_front() {
-            self.beat();
-            return Ok(Some(event));
-        }
-        self.looks += 1;
-        if self.looks > LOOKS_A_COLLECT || !self.is_watching() {
-            self.collect(Deadline::passed())?;
-        }
-        if self.ready.is_empty() {
-            for _ in 0..self.hot.len() + self.rang.len() {
-                if let Some(held) = self.serve_first() {
-                    self.delivered(&held);
-                    return Ok(Some(Event::of(held)));
-                }
-            }
-        }
-        let event = match self.ready.pop_front() {
-            Some(event) => Some(event),
-            None => self.drained(),
-        };
-        if event.is_some() {
-            self.beat();
-        }
-        Ok(event)
-    }
-
-    /// A message is on its way to the program.
-    #[inline]
-    fn delivered(&mut self, held: &Held) {
-        if held.delivery.attempts > 1 {
-            self.board.count(|page| &page.redelivered);
-        }
-        self.beat();
     }
 
     /// Prepares to sleep outside: returns `false` if there is something to do already. After `true`, the server's

@@ -9,25 +9,29 @@ mod core;
 mod ending;
 mod large;
 mod reading;
+mod taking;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_utils::CachePadded;
 
 use self::core::Core;
 use self::large::Large;
-use super::delivery::Held;
+use super::delivery::{Delivery, Held};
 use super::event::{Event, Peer, SessionId};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
-use crate::request::Status;
+use crate::request::{ReplyForm, Status};
 use crate::session::handover::Pool;
-use crate::session::{Body, BodyKind, Broken, layout};
+use crate::session::{Block, Body, BodyKind, Broken, layout};
+use crate::sys::biased::{Biased, Guard};
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::Epoll;
 
 pub(super) use self::again::{Call, Inherited};
-pub(super) use self::core::{Home, Next, Opening};
+pub(super) use self::core::{Home, Opening};
+pub(super) use self::taking::Next;
 
 /// The server's end of a session, shared with the requests that are being handled.
 #[derive(Debug)]
@@ -35,11 +39,13 @@ pub(super) struct Seat {
     peer: Peer,
     /// The name of the service, for messages.
     service: String,
-    core: CachePadded<Mutex<Core>>,
+    core: CachePadded<Biased<Core>>,
     /// For large answers, made ready before the lock above is taken.
     large: Large,
     /// Of the process that serves: a forked child must not touch the rings, nor the lock.
     stamp: Stamp,
+    /// Whether the session is over.
+    over: AtomicBool,
 }
 
 impl Seat {
@@ -53,9 +59,10 @@ impl Seat {
         Ok(Seat {
             peer,
             service,
-            core: CachePadded::new(Mutex::new(Core::new(opening)?)),
+            core: CachePadded::new(Biased::new(Core::new(opening)?)),
             large,
             stamp: fork::stamp(),
+            over: AtomicBool::new(false),
         })
     }
 
@@ -68,21 +75,49 @@ impl Seat {
     }
 
     /// A thread that panics between two steps of an answer leaves what a crash would leave, and every step is
-    /// made to survive that: the lock's poison means nothing.
+    /// made to survive that.
     #[inline]
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    fn core(&self) -> Guard<'_, Core> {
+        self.core.lock()
     }
 
     /// Takes the next request, if there is one.
     #[inline]
-    pub(super) fn take(&self) -> Next {
+    pub(super) fn take(&self) -> Result<Block<Delivery>, Next> {
         self.core().next()
     }
 
     /// Answers the request of this ticket. Where the answer itself cannot be sent, says so to the client too.
     #[inline]
     pub(super) fn answer(
+        &self,
+        ticket: u64,
+        id: u64,
+        status: Status,
+        code: u32,
+        body: Body<'_>,
+    ) -> Result<()> {
+        let answered = self.stamp.is_current()
+            && match &body.0 {
+                BodyKind::Bytes(bytes) if self.takes(bytes) => {
+                    let form = ReplyForm::Inline(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                    self.core()
+                        .answer_now(ticket, id, status, code, form, bytes)
+                }
+                BodyKind::Lease(lease) if self.owns(lease) => {
+                    let (form, place) = (ReplyForm::HandOver, lease.send());
+                    self.core()
+                        .answer_now(ticket, id, status, code, form, &place)
+                }
+                _ => false,
+            };
+        match answered {
+            true => Ok(()),
+            false => self.answer_long(ticket, id, status, code, body),
+        }
+    }
+
+    fn answer_long(
         &self,
         ticket: u64,
         id: u64,
@@ -116,7 +151,7 @@ impl Seat {
 
     /// Ends the session of a client that turned out to be broken when it was to be answered.
     #[inline]
-    fn sent(&self, sent: Result<(), Broken>, mut core: MutexGuard<'_, Core>) -> Result<()> {
+    fn sent(&self, sent: Result<(), Broken>, mut core: Guard<'_, Core>) -> Result<()> {
         sent.map_err(|broken| {
             let what = broken.to_string();
             core.fail(broken);
@@ -128,7 +163,7 @@ impl Seat {
     }
 
     /// For who answers: an error in a forked child, and when the session is over.
-    fn open_core(&self) -> Result<MutexGuard<'_, Core>> {
+    fn open_core(&self) -> Result<Guard<'_, Core>> {
         if !self.stamp.is_current() {
             return Err(Error::Forked { what: "request" });
         }
@@ -215,10 +250,7 @@ impl Seat {
         let words = self.core().last_words();
         words
             .into_iter()
-            .map(|delivery| {
-                let seat = Arc::clone(self);
-                Event::of(Held { seat, delivery })
-            })
+            .map(|delivery| Event::of(Held::of(self, delivery)))
             .collect()
     }
 
@@ -226,10 +258,24 @@ impl Seat {
     /// answers are refused.
     pub(super) fn end(&self, status: layout::Status, epoll: &Epoll) {
         self.core().end(status, epoll);
+        self.let_go_of_all();
     }
 
     /// As [`end`](Seat::end), but leaves the session to a successor.
     pub(super) fn abandon(&self) {
         self.core().abandon();
+        self.let_go_of_all();
+    }
+
+    fn let_go_of_all(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        Held::forget();
+    }
+
+    /// Whether a message that was dropped in this thread may keep its hold for the next one, which costs nothing then:
+    /// in the thread that serves, until the session is over.
+    #[inline]
+    pub(super) fn keeps_hold(&self) -> bool {
+        self.core.is_owned() && !self.over.load(Ordering::Relaxed)
     }
 }

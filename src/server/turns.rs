@@ -8,7 +8,6 @@
 //! One that rings has its turn as soon as the current one is over, so that whoever asks seldom waits for no more than
 //! one turn of those that ask without end, and of others that rang before.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::delivery::Held;
@@ -83,29 +82,30 @@ impl Server {
             self.hot.pop_front();
             return None;
         };
-        // Loaded before the look, so that what comes during it is seen by the next one.
-        let tail = seated.requests.control().tail.load(Ordering::Relaxed);
-        if seated.quiet_at == Some(tail) {
-            // So that a request is fetched together with the tail that tells of it, and not after it.
-            seated.requests.records().prefetch(tail);
-            self.rest(slot, tail);
-            return None;
+        if let Some(tail) = seated.quiet_at {
+            if seated.requests.control().tail.load(Ordering::Relaxed) == tail {
+                // So that a request is fetched together with the tail that tells of it, and not after it.
+                seated.requests.records().prefetch(tail);
+                self.rest(slot, tail);
+                return None;
+            }
+            seated.quiet_at = None;
         }
         match seated.seat.take() {
-            Next::Taken(delivery) => {
+            Ok(delivery) => {
                 seated.busy_at = served;
-                let seat = Arc::clone(&seated.seat);
+                let held = Held::of(&seated.seat, delivery);
                 self.count_turn();
-                Some(Held { seat, delivery })
+                Some(held)
             }
-            other => self.had_none(slot, tail, other),
+            Err(other) => self.had_none(slot, other),
         }
     }
 
     /// What comes of a look that gave nothing to handle.
-    fn had_none(&mut self, slot: u32, tail: u64, next: Next) -> Option<Held> {
+    fn had_none(&mut self, slot: u32, next: Next) -> Option<Held> {
         match next {
-            Next::Nothing => self.rest(slot, tail),
+            Next::Nothing(tail) => self.rest(slot, tail),
             Next::Blocked => {
                 // The client rings when it has made room. Other suspects need not wait for that.
                 if let Some(seated) = self.seated(slot) {
@@ -115,7 +115,7 @@ impl Server {
             }
             Next::Broken(broken) => self.end_broken(slot, &broken),
             Next::Suspect(deaths) => self.put_aside(slot, deaths),
-            Next::Skipped | Next::Taken(_) => self.had_work(slot),
+            Next::Skipped => self.had_work(slot),
             Next::Expired => {
                 self.board.count(|page| &page.expired);
                 self.had_work(slot);
@@ -154,7 +154,9 @@ impl Server {
     fn pass(&mut self, slot: u32, stays_hot: bool) {
         self.turn = 0;
         if stays_hot {
-            self.hot.rotate_left(1);
+            if self.hot.len() > 1 {
+                self.hot.rotate_left(1);
+            }
         } else {
             self.hot.pop_front();
             self.cool(slot);

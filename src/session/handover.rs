@@ -12,14 +12,15 @@
 mod mapped;
 
 use std::ffi::CStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::mapped::Mapped;
 use super::lease::Lease;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::segment::{SegmentOptions, SharedSegment};
+use crate::sys::biased::{Biased, Guard};
 use crate::sys::file;
 use crate::sys::map::{Region, View, shared_words};
 
@@ -156,7 +157,7 @@ impl Side {
 #[derive(Debug)]
 pub(crate) struct Pool {
     side: Side,
-    kept: Mutex<Kept>,
+    kept: Biased<Kept>,
 }
 
 #[derive(Debug)]
@@ -174,7 +175,7 @@ impl Pool {
         };
         Pool {
             side,
-            kept: Mutex::new(kept),
+            kept: Biased::new(kept),
         }
     }
 
@@ -196,9 +197,10 @@ impl Pool {
         pool
     }
 
-    /// No step leaves anything half done: the lock's poison means nothing.
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// No step leaves anything half done, should a thread panic.
+    #[inline]
+    fn kept(&self) -> Guard<'_, Kept> {
+        self.kept.lock()
     }
 
     /// A segment of at least `len` bytes that nobody else uses: one of the pool's, else a new one in `directory`.
@@ -235,7 +237,7 @@ impl Pool {
         len: u64,
         owner: u64,
     ) -> Result<Lease> {
-        let kept = self.kept.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.get_mut();
         match kept.fitting(len) {
             Some(segment) => Ok(Lease::of(segment, len, owner)),
             None => self.lease(directory, len, owner),

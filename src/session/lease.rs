@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::handover::Segment;
 use crate::error::{Error, Result};
+use crate::request::HandOver;
 use crate::sys::fork::{self, Stamp};
 
 /// Memory that a large payload is written into, and then sent without a copy.
@@ -55,6 +56,24 @@ impl Lease {
             offset += len as u64;
         }
         Ok(copy)
+    }
+
+    /// How a message names it.
+    #[inline]
+    pub(crate) fn place(&self) -> [u8; HandOver::LENGTH] {
+        let place = HandOver {
+            number: self.segment.number(),
+            length: self.len,
+            offset: 0,
+        };
+        place.encode()
+    }
+
+    /// As [`place`](Lease::place), of an answer, whose receiver frees it.
+    #[inline]
+    pub(crate) fn send(&self) -> [u8; HandOver::LENGTH] {
+        self.segment.mark_in_use();
+        self.place()
     }
 
     /// Whether it is of the session with this generation.

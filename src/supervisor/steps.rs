@@ -24,12 +24,7 @@ impl Supervisor {
             State::Due(at) if now >= at => self.begin(now)?,
             State::Running => {
                 if let Some(report) = self.monitor.try_next()? {
-                    let is_dead = matches!(report.verdict(), Verdict::Dead { .. });
                     self.note(report);
-                    if is_dead {
-                        // Told at once: to reap it and to begin anew takes longer than to find it out.
-                        return Ok(());
-                    }
                 }
                 self.judge(now)?;
             }
@@ -138,6 +133,8 @@ impl Supervisor {
         }
         let actionable = last.judgement.actionable;
         match last.verdict() {
+            // Told before anything is done about it, which takes longer than to find it out.
+            Verdict::Dead { .. } if !self.events.is_empty() => {}
             Verdict::Dead { how } => self.end(now, self.cause_of(how))?,
             Verdict::Hung { cause } if actionable => {
                 let is_start = matches!(

@@ -1,5 +1,6 @@
 //! The only door to the operating system: every call of rustix and libc stands under this module.
 
+pub(crate) mod biased;
 pub(crate) mod clock;
 pub(crate) mod copy;
 pub(crate) mod fifo;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Link;
 use crate::error::{Error, Result};
-use crate::request::{HandOver, RequestForm, RequestHeader, RequestKind};
+use crate::request::{RequestForm, RequestHeader, RequestKind};
 use crate::ring::cursor::Refused;
 use crate::ring::raw;
 use crate::ring::record::Header;
@@ -30,17 +30,6 @@ impl<'a> Content<'a> {
         match &body.0 {
             BodyKind::Bytes(bytes) => Content::Bytes(bytes),
             BodyKind::Lease(lease) => Content::Segment(lease),
-        }
-    }
-}
-
-impl Lease {
-    /// How a request names it.
-    pub(super) fn hand_over(&self) -> HandOver {
-        HandOver {
-            number: self.segment.number(),
-            length: self.len(),
-            offset: 0,
         }
     }
 }
@@ -75,8 +64,8 @@ impl Link {
             Content::Question => self.publish(&header, &[], None),
             Content::Segment(lease) => {
                 header.form = RequestForm::HandOver;
-                let place = lease.hand_over().encode();
-                self.publish(&header, &place, Some(Arc::clone(&lease.segment)))
+                let segment = Arc::clone(&lease.segment);
+                self.publish(&header, &lease.place(), Some(segment))
             }
         }
     }

@@ -5,16 +5,64 @@ use std::sync::Arc;
 use super::Link;
 use crate::client::reply::Reply;
 use crate::error::Result;
-use crate::request::{DecodeError, HandOver, ReplyBody, ReplyHeader, ReplyView};
+use crate::request::{DecodeError, HandOver, ReplyBody, ReplyForm, ReplyHeader, ReplyView, Status};
 use crate::ring::raw::{self, Found};
 use crate::ring::record::record_len;
 use crate::session::Broken;
 use crate::session::handover::Segment;
 
+/// The form of so many bytes that stand in the ring.
+#[inline]
+fn inline(len: usize) -> ReplyForm {
+    ReplyForm::Inline(u32::try_from(len).unwrap_or(u32::MAX))
+}
+
 /// How many replies that nobody wants are passed over in one look.
 const UNWANTED: usize = 256;
 
 impl Link {
+    /// The shortest way of an answer: one that was done, in the ring or in a segment that was mapped lately, that is
+    /// wanted; only that of the request `only`, if that is given. `None`, and nothing has happened, if there is none or it must go the long way, which also tells
+    /// what is wrong.
+    #[inline(always)]
+    pub(in crate::client) fn receive_now(&mut self, only: Option<u64>) -> Option<Reply> {
+        let found = self.replies.ready()?;
+        let words = self.replies.lead::<{ ReplyHeader::WORDS }>(&found)?;
+        let header = ReplyHeader::of(words).ok()?;
+        let (id, len) = (header.id, found.len() - ReplyHeader::LENGTH);
+        let is_done = header.status == Status::Done && only.is_none_or(|only| only == id);
+        if !is_done || !self.pending.is_wanted(id) {
+            return None;
+        }
+        let mut reply = Reply::of(header);
+        if header.form == inline(len) {
+            let payload = reply.payload_mut().refill(len);
+            self.replies
+                .read_behind::<{ ReplyHeader::WORDS }>(&found, payload);
+        } else if header.form == ReplyForm::HandOver && len == HandOver::LENGTH {
+            let mut place = [0; HandOver::LENGTH];
+            self.replies
+                .read_behind::<{ ReplyHeader::WORDS }>(&found, &mut place);
+            let place = HandOver::decode(&place).ok()?;
+            let segment = self.mapped.last(place.number, place.end())?;
+            segment.mark_received();
+            reply
+                .payload_mut()
+                .refer(segment, place.offset, place.length, true);
+        } else {
+            return None;
+        }
+        self.pending.answer(id);
+        self.pass(&found);
+        Some(reply)
+    }
+
+    /// Whether there is a reply that was seen and not taken.
+    #[inline]
+    pub(in crate::client) fn has_seen_reply(&self) -> bool {
+        self.replies.known() > 0
+    }
+
     /// The next reply that somebody wants, if there is one.
     #[inline(always)]
     pub(in crate::client) fn receive(&mut self) -> Result<Option<Reply>> {
@@ -30,17 +78,23 @@ impl Link {
                 true => self.pending.answer(reply.id().0),
                 false => self.pending.get(reply.id().0).map(|pending| pending.wanted),
             };
-            self.replies.advance(&found);
-            // A server that waits for room needs no more than a quarter of the ring.
-            if self.replies.unreleased() >= self.geometry.reply_capacity / 4 {
-                self.make_room();
-            }
+            self.pass(&found);
             match wanted {
                 Some(true) => return Ok(Some(reply)),
                 Some(false) | None => self.unwanted += 1,
             }
         }
         Ok(None)
+    }
+
+    /// Goes past a reply that was read.
+    #[inline(always)]
+    fn pass(&mut self, found: &Found) {
+        self.replies.advance(found);
+        // A server that waits for room needs no more than a quarter of the ring.
+        if self.replies.unreleased() >= self.geometry.reply_capacity / 4 {
+            self.make_room();
+        }
     }
 
     /// How many replies the ring holds at most.
@@ -81,9 +135,8 @@ impl Link {
 
     #[cold]
     fn map(&mut self, place: HandOver) -> Result<Arc<Segment>, Broken> {
-        let end = place.offset.saturating_add(place.length);
         let directory = || self.place.directory().try_clone();
-        let segment = self.mapped.open(directory, place.number, end);
+        let segment = self.mapped.open(directory, place.number, place.end());
         let segment = segment.map_err(Broken::HandOver)?;
         segment.mark_received();
         Ok(segment)

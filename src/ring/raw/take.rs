@@ -89,10 +89,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     pub(crate) fn peek(&mut self) -> Result<Option<Found>, Corrupt> {
         let available = self.cursor.readable(&self.memory.control().tail)?;
         if available == 0 {
-            if WORDS >= OF_SESSION {
-                // So that a record is fetched together with the tail that tells of it, and not after it.
-                self.memory.records().prefetch(self.cursor.next());
-            }
+            self.expect();
             return Ok(None);
         }
         let (at, first, header) = self.header();
@@ -107,11 +104,23 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         let mut available = self.cursor.known();
         if available == 0 {
             let looked = self.cursor.look(&self.memory.control().tail);
-            available = looked.ok().filter(|available| *available > 0)?;
+            available = looked.unwrap_or(0);
+            if available == 0 {
+                self.expect();
+                return None;
+            }
         }
         let (at, first, header) = self.header();
         let is_good = self.accept.allows::<WORDS>(header, available);
         is_good.then_some(Found { at, first })
+    }
+
+    /// Has the next record fetched together with the tail that tells of it, and not after it.
+    #[inline(always)]
+    fn expect(&self) {
+        if WORDS >= OF_SESSION {
+            self.memory.records().prefetch(self.cursor.next());
+        }
     }
 
     /// The next record's index, its header's first word, and its header.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::core::{Core, Next};
+use super::core::Core;
+use super::taking::Next;
 use crate::fifo::BellReader;
 use crate::request::{RequestHeader, Status};
 use crate::ring::Corrupt;
@@ -93,11 +94,7 @@ impl Core {
     /// What to do with a request that is charged with so many deaths: how often it is begun with this
     /// time; or, if it is not to be begun now, what came of it.
     #[cold]
-    pub(super) fn begin_again(
-        &mut self,
-        found: &Found,
-        deaths: u32,
-    ) -> Result<Result<u32, Next>, Broken> {
+    pub(super) fn begin_again(&mut self, found: &Found, deaths: u32) -> Result<u32, Next> {
         let state = self.memory.requests.state(found.at);
         let left = self.suspects.until.wrapping_sub(found.at);
         if left == 0 || left > self.geometry.request_capacity {
@@ -108,17 +105,17 @@ impl Core {
         // At least the second time, whatever it is charged with.
         let begun = deaths.saturating_add(1).max(2);
         if !self.suspects.inherited.crashed {
-            return Ok(Ok(begun));
+            return Ok(begun);
         }
         if deaths > self.suspects.inherited.deaths {
-            return self.poison(found, deaths).map(Err);
+            return Err(self.poison(found, deaths)?);
         }
         let Some(call) = self.suspects.called.take() else {
-            return Ok(Err(Next::Suspect(deaths)));
+            return Err(Next::Suspect(deaths));
         };
         record::again(state, deaths, deaths.saturating_add(1))?;
         self.suspects.running.push((found.at, call));
-        Ok(Ok(begun))
+        Ok(begun)
     }
 
     fn poison(&mut self, found: &Found, deaths: u32) -> Result<Next, Broken> {

@@ -45,6 +45,28 @@ impl Carried<'_> {
 }
 
 impl Core {
+    /// The shortest way of an answer: what fits into the ring, where there is room for it now. `false`, and nothing
+    /// has happened, if it must go the long way, which also tells what is wrong.
+    #[inline(always)]
+    pub(super) fn answer_now(
+        &mut self,
+        ticket: u64,
+        id: u64,
+        status: Status,
+        code: u32,
+        form: ReplyForm,
+        payload: &[u8],
+    ) -> bool {
+        let is_clear = !self.ended && self.outbox.is_empty();
+        let header = self.header(id, status, code, form);
+        if !is_clear || !matches!(self.push(header, payload), Ok(true)) {
+            return false;
+        }
+        self.commit(ticket);
+        self.wake();
+        true
+    }
+
     /// Makes a reply ready, whose bytes fit into the ring or whose lease is of this session.
     #[inline]
     pub(super) fn prepare<'a>(
@@ -58,15 +80,9 @@ impl Core {
             BodyKind::Bytes(bytes) => return self.reply(id, status, code, Cow::Borrowed(bytes)),
             BodyKind::Lease(lease) => lease,
         };
-        lease.segment.mark_in_use();
-        let hand_over = HandOver {
-            number: lease.segment.number(),
-            length: lease.len(),
-            offset: 0,
-        };
         Outgoing {
             header: self.header(id, status, code, ReplyForm::HandOver),
-            payload: Carried::Place(hand_over.encode()),
+            payload: Carried::Place(lease.send()),
         }
     }
 
@@ -116,7 +132,7 @@ impl Core {
         ticket: Option<u64>,
         outgoing: Outgoing<'_>,
     ) -> Result<(), Broken> {
-        if self.outbox.is_empty() && self.push(&outgoing)? {
+        if self.outbox.is_empty() && self.push(outgoing.header, outgoing.payload.as_slice())? {
             if let Some(ticket) = ticket {
                 self.commit(ticket);
             }
@@ -149,7 +165,7 @@ impl Core {
     #[cold]
     fn flush_outbox(&mut self) -> Result<bool, Broken> {
         while let Some((ticket, outgoing)) = self.outbox.pop_front() {
-            if self.push(&outgoing)? {
+            if self.push(outgoing.header, outgoing.payload.as_slice())? {
                 if let Some(ticket) = ticket {
                     self.commit(ticket);
                 }
@@ -171,17 +187,14 @@ impl Core {
     }
 
     #[inline]
-    fn push(&mut self, outgoing: &Outgoing<'_>) -> Result<bool, Broken> {
-        let header = Header {
+    fn push(&mut self, header: ReplyHeader, payload: &[u8]) -> Result<bool, Broken> {
+        let record = Header {
             length: 0,
             kind: REPLY_RECORD,
             flags: 0,
             generation: self.generation,
         };
-        match self
-            .replies
-            .push(header, outgoing.header.words(), outgoing.payload.as_slice())
-        {
+        match self.replies.push(record, header.words(), payload) {
             Ok(_) => {
                 self.replies.publish();
                 Ok(true)

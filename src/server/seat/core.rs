@@ -3,7 +3,6 @@
 //! A record is freed when it and all before it are answered, so that a successor finds whatever was not. How answers
 //! go is in [`answers`](super::answers), how the session comes to its end in [`ending`](super::ending).
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,17 +10,13 @@ use std::sync::atomic::Ordering;
 use super::again::{Inherited, Suspects};
 use super::answers::Outgoing;
 use crate::directory::Directory;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fifo::{BellReader, BellWriter};
-use crate::request::Status;
 use crate::ring::ledger::Ledger;
-use crate::ring::raw::{self, Found, RawConsumer, RawProducer};
-use crate::ring::record::{self, Start};
-use crate::server::delivery::Delivery;
+use crate::ring::raw::{self, RawConsumer, RawProducer};
+use crate::session::Broken;
 use crate::session::handover::{Mapped, Side};
 use crate::session::layout::{Geometry, Memory};
-use crate::session::{Block, Broken};
-use crate::sys::clock;
 
 /// What a seat is made of.
 #[derive(Debug)]
@@ -93,27 +88,6 @@ pub(super) struct Draining {
     pub(super) door: Arc<BellReader>,
 }
 
-/// What stands next in the request ring.
-#[derive(Debug)]
-pub(in crate::server) enum Next {
-    /// No record.
-    Nothing,
-    /// Answers wait for room; nothing is taken until the client has made some.
-    Blocked,
-    /// A record that needs no handler: cancelled, or answered by a predecessor.
-    Skipped,
-    /// Answered, as its time was up.
-    Expired,
-    /// Answered, as it is charged with too many deaths.
-    Poisoned,
-    /// A request that is charged with so many deaths, and waits until it is called.
-    Suspect(u32),
-    /// A message for a handler.
-    Taken(Block<Delivery>),
-    /// The client has broken the protocol.
-    Broken(Box<Broken>),
-}
-
 impl Core {
     pub(super) fn new(opening: Opening) -> Result<Core, Broken> {
         let Opening {
@@ -150,83 +124,6 @@ impl Core {
             ended: false,
             broken: None,
         })
-    }
-
-    /// Takes the next record, if there is one that can be taken.
-    #[inline]
-    pub(super) fn next(&mut self) -> Next {
-        self.find()
-            .unwrap_or_else(|broken| Next::Broken(Box::new(broken)))
-    }
-
-    #[inline(always)]
-    fn find(&mut self) -> Result<Next, Broken> {
-        if self.ended {
-            return self.broken.take().map_or(Ok(Next::Nothing), Err);
-        }
-        self.stuck = false;
-        if !self.flush()? {
-            self.stuck = true;
-            self.free();
-            return Ok(Next::Blocked);
-        }
-        let found = match self.requests.peek()? {
-            Some(found) if !self.is_left_alone(&found) => found,
-            _ => {
-                self.free();
-                return Ok(Next::Nothing);
-            }
-        };
-        let attempts = match record::start(self.memory.requests.state(found.at))? {
-            Start::Started => 1,
-            Start::Found { attempts } => match self.begin_again(&found, attempts)? {
-                Ok(attempts) => attempts,
-                Err(next) => return Ok(next),
-            },
-            Start::Cancelled | Start::Answered => return Ok(self.skip(&found)),
-        };
-        let end = self.requests.advance(&found);
-        let ticket = found.at;
-        self.taken.begin(ticket, end);
-        let (mut delivery, mapped) = self.read(&found, attempts)?;
-        let id = delivery.header.id;
-        if let Err(problem) = mapped {
-            return self.refuse(ticket, id, &problem);
-        }
-        if id == 0 {
-            self.commit_one_way(ticket);
-            return Ok(Next::Taken(delivery));
-        }
-        let deadline = delivery.header.deadline;
-        if self.same_clock && deadline != 0 {
-            delivery.deadline = deadline;
-            if clock::coarse_ns() >= deadline {
-                return self.expire(ticket, id);
-            }
-        }
-        Ok(Next::Taken(delivery))
-    }
-
-    #[cold]
-    fn skip(&mut self, found: &Found) -> Next {
-        self.pass_over(found);
-        self.wake();
-        Next::Skipped
-    }
-
-    #[cold]
-    fn refuse(&mut self, ticket: u64, id: u64, problem: &Error) -> Result<Next, Broken> {
-        let reason = format!("the payload could not be mapped: {problem}");
-        let failure = self.failure(id, &reason);
-        self.send(Some(ticket), failure)?;
-        Ok(Next::Skipped)
-    }
-
-    #[cold]
-    fn expire(&mut self, ticket: u64, id: u64) -> Result<Next, Broken> {
-        let late = self.reply(id, Status::Expired, 0, Cow::Borrowed(&[]));
-        self.send(Some(ticket), late)?;
-        Ok(Next::Expired)
     }
 
     /// Rings the client if it sleeps and waits for what has just been done.

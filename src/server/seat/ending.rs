@@ -32,6 +32,7 @@ impl Core {
         while left > 0
             && let Ok(Some(found)) = self.requests.peek()
         {
+            let header = self.header_of(&found);
             let start = record::start(self.memory.requests.state(found.at));
             left = left.saturating_sub(self.requests.advance(&found).wrapping_sub(found.at));
             let attempts = match start {
@@ -39,7 +40,8 @@ impl Core {
                 Ok(Start::Found { attempts }) => attempts.saturating_add(1),
                 _ => continue,
             };
-            let Ok((delivery, Ok(()))) = self.read(&found, attempts) else {
+            let Ok(header) = header else { continue };
+            let Ok((delivery, None)) = self.read(&found, header, attempts) else {
                 continue;
             };
             if delivery.ticket.is_none() {

@@ -33,9 +33,7 @@ impl Seat {
     #[inline]
     pub(super) fn ready<'a>(&self, body: Body<'a>) -> Result<BodyKind<'a>> {
         match body.0 {
-            BodyKind::Bytes(bytes) if bytes.len() <= self.large.inline => {
-                Ok(BodyKind::Bytes(bytes))
-            }
+            BodyKind::Bytes(bytes) if self.takes(bytes) => Ok(BodyKind::Bytes(bytes)),
             BodyKind::Bytes(bytes) => {
                 let mut lease = self.lease(bytes.len() as u64)?;
                 lease.write_at(0, bytes)?;
@@ -45,6 +43,18 @@ impl Seat {
                 .moved_to(self.large.generation, |len| self.lease(len))
                 .map(BodyKind::Lease),
         }
+    }
+
+    /// Whether the ring takes so many bytes.
+    #[inline]
+    pub(super) fn takes(&self, bytes: &[u8]) -> bool {
+        bytes.len() <= self.large.inline
+    }
+
+    /// Whether it is memory of this session.
+    #[inline]
+    pub(super) fn owns(&self, lease: &Lease) -> bool {
+        lease.belongs_to(self.large.generation)
     }
 
     /// Memory for a large answer.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::core::Core;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::request::{DecodeError, HandOver, RequestBody, RequestHeader, RequestView};
 use crate::ring::raw::Found;
 use crate::server::delivery::Delivery;
@@ -11,38 +11,47 @@ use crate::session::handover::Segment;
 use crate::session::{Block, Broken};
 
 impl Core {
-    /// Copies a message out and checks the copy. The inner error is ours, not the client's fault.
+    /// Copies a message's header out.
     #[inline(always)]
-    pub(super) fn read(
-        &mut self,
-        found: &Found,
-        attempts: u32,
-    ) -> Result<(Block<Delivery>, Result<()>), Broken> {
-        const WORDS: usize = RequestHeader::WORDS;
-        let lead = self.requests.lead::<WORDS>(found);
+    pub(super) fn header_of(&self, found: &Found) -> Result<RequestHeader, Broken> {
+        let lead = self.requests.lead::<{ RequestHeader::WORDS }>(found);
         let words = lead.ok_or(DecodeError::Truncated {
             needed: RequestHeader::LENGTH,
             found: found.len(),
         })?;
-        let header = RequestHeader::of(words)?;
+        Ok(RequestHeader::of(words)?)
+    }
+
+    /// Copies the rest of a message out and checks the copy. What is ours, not the client's fault, is told beside it.
+    #[inline(always)]
+    pub(super) fn read(
+        &mut self,
+        found: &Found,
+        header: RequestHeader,
+        attempts: u32,
+    ) -> Result<(Block<Delivery>, Option<Box<Error>>), Broken> {
         let mut delivery = Delivery::of(header, found.at, attempts);
         let payload = delivery.payload.refill(found.len() - RequestHeader::LENGTH);
-        self.requests.read_behind::<WORDS>(found, payload);
-        let mapped = match RequestView::of(header, payload)?.body() {
-            RequestBody::HandOver(place) => self.map(place)?.map(|segment| {
-                delivery
-                    .payload
-                    .refer(segment, place.offset, place.length, false);
-            }),
-            RequestBody::Inline(_) | RequestBody::Ask => Ok(()),
-        };
-        Ok((delivery, mapped))
+        self.requests
+            .read_behind::<{ RequestHeader::WORDS }>(found, payload);
+        if let RequestBody::HandOver(place) = RequestView::of(header, payload)?.body() {
+            match self.map(place)? {
+                Ok(segment) => {
+                    let payload = &mut delivery.payload;
+                    payload.refer(segment, place.offset, place.length, false);
+                }
+                Err(problem) => return Ok((delivery, Some(Box::new(problem)))),
+            }
+        }
+        Ok((delivery, None))
     }
 
     #[cold]
     fn map(&mut self, place: HandOver) -> Result<Result<Arc<Segment>>, Broken> {
-        let end = place.offset.saturating_add(place.length);
-        match self.mapped.open(|| self.home.open(), place.number, end) {
+        match self
+            .mapped
+            .open(|| self.home.open(), place.number, place.end())
+        {
             Err(problem) if !problem.is_shortage() => Err(Broken::HandOver(problem)),
             mapped => Ok(mapped),
         }

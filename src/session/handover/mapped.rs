@@ -23,6 +23,14 @@ impl Mapped {
         }
     }
 
+    /// The peer's segment `number`, if it is the one that was used last and holds `len` bytes.
+    #[inline]
+    pub(crate) fn last(&self, number: u64, len: u64) -> Option<Arc<Segment>> {
+        let last = self.segments.last()?;
+        let is_it = last.number == number && len <= last.capacity();
+        is_it.then(|| Arc::clone(last))
+    }
+
     /// The peer's segment `number`, which must hold `len` bytes.
     pub(crate) fn open(
         &mut self,
@@ -31,8 +39,8 @@ impl Mapped {
         len: u64,
     ) -> Result<Arc<Segment>> {
         let is_it = |segment: &Arc<Segment>| segment.number == number;
-        if let Some(last) = self.segments.last().filter(|last| is_it(last)) {
-            return last.holds(len).map(|()| Arc::clone(last));
+        if let Some(last) = self.last(number, len) {
+            return Ok(last);
         }
         let segment = match self.segments.iter().position(is_it) {
             Some(index) => self.segments.remove(index),

@@ -1,0 +1,71 @@
+//! Looks at all that can be the source of an event, and the short ones that mostly do.
+
+use super::delivery::Held;
+use super::event::Event;
+use super::{LOOKS_A_COLLECT, Server};
+use crate::error::Result;
+use crate::sys::clock::Deadline;
+
+impl Server {
+    /// A look at the session whose turn it is, where nothing else is due: the shortest way of a request.
+    #[inline]
+    pub(super) fn first_look(&mut self) -> Option<Held> {
+        if !self.stamp.is_current() || !self.ready.is_empty() || self.looks >= LOOKS_A_COLLECT {
+            return None;
+        }
+        let held = self.serve_first()?;
+        self.looks += 1;
+        self.delivered(&held);
+        Some(held)
+    }
+
+    /// A look while waiting: mostly at one session alone, and then the next look soon follows.
+    #[inline]
+    pub(super) fn look_on(&mut self) -> Result<Option<Event>> {
+        let is_one = self.hot.len() == 1 && self.rang.is_empty() && self.ready.is_empty();
+        if !is_one || self.looks >= LOOKS_A_COLLECT {
+            return self.look();
+        }
+        self.looks += 1;
+        Ok(self.first_look().map(Event::of))
+    }
+
+    /// One look at all that can be the source of an event.
+    pub(super) fn look(&mut self) -> Result<Option<Event>> {
+        self.check_fork()?;
+        // First of all: a session's connect is told before its requests, and what waits here stays bounded.
+        if let Some(event) = self.ready.pop_front() {
+            self.beat();
+            return Ok(Some(event));
+        }
+        self.looks += 1;
+        if self.looks > LOOKS_A_COLLECT || !self.is_watching() {
+            self.collect(Deadline::passed())?;
+        }
+        if self.ready.is_empty() {
+            for _ in 0..self.hot.len() + self.rang.len() {
+                if let Some(held) = self.serve_first() {
+                    self.delivered(&held);
+                    return Ok(Some(Event::of(held)));
+                }
+            }
+        }
+        let event = match self.ready.pop_front() {
+            Some(event) => Some(event),
+            None => self.drained(),
+        };
+        if event.is_some() {
+            self.beat();
+        }
+        Ok(event)
+    }
+
+    /// A message is on its way to the program.
+    #[inline]
+    fn delivered(&mut self, held: &Held) {
+        if held.delivery.attempts > 1 {
+            self.board.count(|page| &page.redelivered);
+        }
+        self.beat();
+    }
+}

@@ -1,0 +1,118 @@
+//! What stands next in the request ring: a message for a handler, or what else there is to do.
+
+use std::borrow::Cow;
+
+use super::core::Core;
+use crate::error::Error;
+use crate::request::Status;
+use crate::ring::raw::Found;
+use crate::ring::record::{self, Start};
+use crate::server::delivery::Delivery;
+use crate::session::{Block, Broken};
+use crate::sys::clock;
+
+/// What stands next in the request ring, if not a message for a handler.
+#[derive(Debug)]
+pub(in crate::server) enum Next {
+    /// No record up to this index.
+    Nothing(u64),
+    /// Answers wait for room; nothing is taken until the client has made some.
+    Blocked,
+    /// A record that needs no handler: cancelled, or answered by a predecessor.
+    Skipped,
+    /// Answered, as its time was up.
+    Expired,
+    /// Answered, as it is charged with too many deaths.
+    Poisoned,
+    /// A request that is charged with so many deaths, and waits until it is called.
+    Suspect(u32),
+    /// The client has broken the protocol.
+    Broken(Box<Broken>),
+}
+
+impl<B: Into<Broken>> From<B> for Next {
+    #[cold]
+    fn from(broken: B) -> Next {
+        Next::Broken(Box::new(broken.into()))
+    }
+}
+
+impl Core {
+    /// Takes the next record, if there is one that can be taken.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> Result<Block<Delivery>, Next> {
+        if self.ended {
+            return Err(self.broken.take().map_or(self.nothing(), Next::from));
+        }
+        self.stuck = false;
+        if !self.flush()? {
+            self.stuck = true;
+            self.free();
+            return Err(Next::Blocked);
+        }
+        let found = match self.requests.peek()? {
+            Some(found) if !self.is_left_alone(&found) => found,
+            _ => {
+                self.free();
+                return Err(self.nothing());
+            }
+        };
+        let header = self.header_of(&found)?;
+        let id = header.id;
+        let state = self.memory.requests.state(found.at);
+        let start = match id {
+            0 => record::start_one_way(state)?,
+            _ => record::start(state)?,
+        };
+        let attempts = match start {
+            Start::Started => 1,
+            Start::Found { attempts } => self.begin_again(&found, attempts)?,
+            Start::Cancelled | Start::Answered => return Err(self.skip(&found)),
+        };
+        let end = self.requests.advance(&found);
+        let ticket = found.at;
+        self.taken.begin(ticket, end);
+        let (mut delivery, problem) = self.read(&found, header, attempts)?;
+        if let Some(problem) = problem {
+            return Err(self.refuse(ticket, id, &problem)?);
+        }
+        if id == 0 {
+            self.commit_one_way(ticket);
+            return Ok(delivery);
+        }
+        let deadline = header.deadline;
+        if self.same_clock && deadline != 0 {
+            delivery.deadline = deadline;
+            if clock::coarse_ns() >= deadline {
+                return Err(self.expire(ticket, id)?);
+            }
+        }
+        Ok(delivery)
+    }
+
+    fn nothing(&self) -> Next {
+        Next::Nothing(self.requests.seen())
+    }
+
+    #[cold]
+    fn skip(&mut self, found: &Found) -> Next {
+        self.pass_over(found);
+        self.wake();
+        Next::Skipped
+    }
+
+    #[cold]
+    fn refuse(&mut self, ticket: u64, id: u64, problem: &Error) -> Result<Next, Broken> {
+        let reason = format!("the payload could not be mapped: {problem}");
+        let failure = self.failure(id, &reason);
+        self.send(Some(ticket), failure)?;
+        Ok(Next::Skipped)
+    }
+
+    #[cold]
+    fn expire(&mut self, ticket: u64, id: u64) -> Result<Next, Broken> {
+        let late = self.reply(id, Status::Expired, 0, Cow::Borrowed(&[]));
+        self.send(Some(ticket), late)?;
+        Ok(Next::Expired)
+    }
+}
