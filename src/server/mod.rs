@@ -189,15 +189,21 @@ impl Server {
     /// Waits for an event.
     fn next_within(&mut self, timeout: &mut Timeout) -> Result<Option<Event>, Box<Error>> {
         self.patience.begin();
+        let mut spins = false;
         loop {
-            if let Some(event) = self.look_on()? {
-                return Ok(Some(event));
+            let event = match spins {
+                true => self.look_on()?,
+                false => self.look()?,
+            };
+            if event.is_some() {
+                return Ok(event);
             }
             // With no ring to watch there is nothing to spin for.
             let step = match self.patience.wait() {
                 Wait::Adaptive if !self.is_watching() && !timeout.is_zero() => Step::Sleep,
                 _ => self.patience.step(timeout),
             };
+            spins = step == Step::Again;
             match step {
                 Step::Again | Step::Check => {}
                 Step::TimedOut => {

@@ -97,23 +97,29 @@ impl Seat {
         code: u32,
         body: Body<'_>,
     ) -> Result<()> {
-        let answered = self.stamp.is_current()
-            && match &body.0 {
-                BodyKind::Bytes(bytes) if self.takes(bytes) => {
-                    let form = ReplyForm::Inline(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-                    self.core()
-                        .answer_now(ticket, id, status, code, form, bytes)
-                }
-                BodyKind::Lease(lease) if self.owns(lease) => {
-                    let (form, place) = (ReplyForm::HandOver, lease.send());
-                    self.core()
-                        .answer_now(ticket, id, status, code, form, &place)
-                }
-                _ => false,
-            };
-        match answered {
-            true => Ok(()),
-            false => self.answer_long(ticket, id, status, code, body),
+        if self.stamp.is_current() && self.answer_now(ticket, id, status, code, &body) {
+            return Ok(());
+        }
+        self.answer_long(ticket, id, status, code, body)
+    }
+
+    /// The shortest way of an answer, which fits into the ring and finds room there. `false`, and nothing has happened, if
+    /// it must go the long way, which also tells what is wrong.
+    #[inline(always)]
+    fn answer_now(&self, ticket: u64, id: u64, status: Status, code: u32, body: &Body<'_>) -> bool {
+        let mut core = self.core();
+        if !core.is_clear() {
+            return false;
+        }
+        match &body.0 {
+            BodyKind::Bytes(bytes) if self.takes(bytes) => {
+                let form = ReplyForm::Inline(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                core.answer(ticket, id, status, code, form, bytes)
+            }
+            BodyKind::Lease(lease) if self.owns(lease) => {
+                core.answer(ticket, id, status, code, ReplyForm::HandOver, &lease.send())
+            }
+            _ => false,
         }
     }
 

@@ -109,7 +109,8 @@ impl<T> Biased<T> {
         self.inside.store(true, Ordering::Relaxed);
         // SYNC(bias): the other threads' barrier is between these two, or before, or after them.
         compiler_fence(Ordering::SeqCst);
-        if !self.shared.load(Ordering::Relaxed) {
+        // What the lock guards is not looked at before this.
+        if !self.shared.load(Ordering::Acquire) {
             return true;
         }
         self.leave();

@@ -45,10 +45,15 @@ impl Carried<'_> {
 }
 
 impl Core {
-    /// The shortest way of an answer: what fits into the ring, where there is room for it now. `false`, and nothing
-    /// has happened, if it must go the long way, which also tells what is wrong.
+    /// Whether an answer can be published at once, if there is room.
     #[inline(always)]
-    pub(super) fn answer_now(
+    pub(super) fn is_clear(&self) -> bool {
+        !self.ended && self.outbox.is_empty()
+    }
+
+    /// Publishes an answer, where there is room for it now; `false`, and nothing has happened, where there is none.
+    #[inline(always)]
+    pub(super) fn answer(
         &mut self,
         ticket: u64,
         id: u64,
@@ -57,9 +62,8 @@ impl Core {
         form: ReplyForm,
         payload: &[u8],
     ) -> bool {
-        let is_clear = !self.ended && self.outbox.is_empty();
         let header = self.header(id, status, code, form);
-        if !is_clear || !matches!(self.push(header, payload), Ok(true)) {
+        if !matches!(self.push(header, payload), Ok(true)) {
             return false;
         }
         self.commit(ticket);
