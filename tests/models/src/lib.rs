@@ -1,6 +1,7 @@
-//! The ring's protocol under every order that the memory model allows, within loom's bounds.
+//! The protocols of the ring and of the biased lock under every order that the memory model allows, within loom's
+//! bounds.
 //!
-//! The arithmetic, the orderings and the sleep words are the crate's own files; the words they work on are
+//! The arithmetic, the orderings, the sleep words and the lock are the crate's own files; the words they work on are
 //! loom's, with orderings that a test can weaken. Each model has twins that must fail: one with a weaker
 //! ordering or fence, or with a step left out or moved. A model that is blind cannot pass its twins.
 #![cfg(test)]
@@ -15,6 +16,7 @@ mod record;
 #[path = "../../../src/ring/sleep.rs"]
 mod sleep;
 
+mod biased;
 mod cancel;
 mod hot;
 mod parts;
