@@ -143,6 +143,9 @@ impl Incoming {
     }
 }
 
+// A handler can be guarded by `catch_unwind`, and run in another thread.
+static_assertions::assert_impl_all!(Incoming: Send, Sync, std::panic::UnwindSafe, std::panic::RefUnwindSafe);
+
 /// A client's question where requests of a kind go, put before the first one.
 ///
 /// Dropped without an answer, it is answered with [`Status::Failed`].

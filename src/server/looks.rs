@@ -22,12 +22,15 @@ impl Server {
     /// A look while waiting: mostly at one session alone, and then the next look soon follows.
     #[inline]
     pub(super) fn look_on(&mut self) -> Result<Option<Event>> {
-        let is_one = self.hot.len() == 1 && self.rang.is_empty() && self.ready.is_empty();
+        let is_one = self.hot.len() == 1 && self.rang.is_empty() && self.draining.is_none();
         if !is_one || self.looks >= LOOKS_A_COLLECT {
             return self.look();
         }
         self.looks += 1;
-        Ok(self.first_look().map(Event::of))
+        match self.first_look() {
+            None if !self.ready.is_empty() => self.look(),
+            held => Ok(held.map(Event::of)),
+        }
     }
 
     /// One look at all that can be the source of an event.

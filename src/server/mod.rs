@@ -22,6 +22,8 @@ mod unread;
 
 #[cfg(test)]
 mod forks;
+#[cfg(test)]
+mod hazards;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};

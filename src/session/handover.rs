@@ -211,7 +211,7 @@ impl Pool {
         len: u64,
         owner: u64,
     ) -> Result<Lease> {
-        let lease = |segment| Lease::of(segment, len, owner);
+        let lease = |segment| Lease::of(segment, len, (owner, self.side));
         let mut kept = self.kept();
         if let Some(segment) = kept.fitting(len) {
             return Ok(lease(segment));
@@ -239,9 +239,15 @@ impl Pool {
     ) -> Result<Lease> {
         let kept = self.kept.get_mut();
         match kept.fitting(len) {
-            Some(segment) => Ok(Lease::of(segment, len, owner)),
+            Some(segment) => Ok(Lease::of(segment, len, (owner, self.side))),
             None => self.lease(directory, len, owner),
         }
+    }
+
+    /// Lets go of all that is not in somebody's hands.
+    pub(crate) fn clear(&self) {
+        let segments = std::mem::take(&mut self.kept().segments);
+        drop(segments);
     }
 
     fn make(&self, directory: &Directory, number: u64, len: u64) -> Result<Segment> {

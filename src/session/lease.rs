@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::handover::Segment;
+use super::handover::{Segment, Side};
 use crate::error::{Error, Result};
 use crate::request::HandOver;
 use crate::sys::fork::{self, Stamp};
@@ -16,14 +16,14 @@ use crate::sys::fork::{self, Stamp};
 pub struct Lease {
     pub(crate) segment: Arc<Segment>,
     len: u64,
-    /// The generation of the session that it belongs to.
-    owner: u64,
+    /// The generation of the session that it belongs to, and whose end of it.
+    owner: (u64, Side),
     stamp: Stamp,
 }
 
 impl Lease {
     #[inline]
-    pub(super) fn of(segment: Arc<Segment>, len: u64, owner: u64) -> Lease {
+    pub(super) fn of(segment: Arc<Segment>, len: u64, owner: (u64, Side)) -> Lease {
         Lease {
             segment,
             len,
@@ -32,10 +32,10 @@ impl Lease {
         }
     }
 
-    /// This lease, or, where it belongs to another session than `owner`, a copy in one that `lease` makes there.
+    /// This lease, or, where it belongs to another session or the other end, a copy in one that `lease` makes there.
     pub(crate) fn moved_to(
         self,
-        owner: u64,
+        owner: (u64, Side),
         lease: impl FnOnce(u64) -> Result<Lease>,
     ) -> Result<Lease> {
         if self.belongs_to(owner) {
@@ -76,10 +76,10 @@ impl Lease {
         self.place()
     }
 
-    /// Whether it is of the session with this generation.
+    /// Whether it is of this end of the session with this generation.
     #[inline]
-    pub(crate) fn belongs_to(&self, generation: u64) -> bool {
-        self.owner == generation
+    pub(crate) fn belongs_to(&self, owner: (u64, Side)) -> bool {
+        self.owner == owner
     }
 
     /// The length of the payload in bytes.

@@ -28,6 +28,7 @@ use std::time::Duration;
 pub use event::{Event, Rung};
 pub use options::SupervisorOptions;
 
+use crate::detector::Verdict;
 use crate::directory::Name;
 use crate::directory::service::ServiceDir;
 use crate::error::{Error, Result};
@@ -152,7 +153,8 @@ impl Supervisor {
 
     /// Whether the process serves: it has been ready since it was started.
     pub fn is_ready(&self) -> bool {
-        self.ready && matches!(self.state, State::Running)
+        let is_dead = |last: &Report| matches!(last.verdict(), Verdict::Dead { .. });
+        self.ready && matches!(self.state, State::Running) && !self.last().is_some_and(is_dead)
     }
 
     /// Whether nothing more will be done: it was stopped, ended for good, or was given up.
@@ -322,6 +324,10 @@ impl AsFd for Supervisor {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        // One whose death was told, and not acted on yet.
+        if let Some(dead) = self.monitor.watched().filter(|it| it.has_ended()) {
+            dead.reap();
+        }
         // A crash leaves it for the next, like every other process's.
         if !std::thread::panicking()
             && let Some(watchdog) = self.watchdog.take()

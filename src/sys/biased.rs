@@ -17,7 +17,8 @@
 //! its write too, and the other thread finds it inside. From then on all, the owner too, take the mutex. This is
 //! biased locking (Kawachiya, Koseki and Onodera, 2002) with the revocation of Dice, Moir and Scherer (2006).
 //!
-//! `tests/models` checks the protocol.
+//! `tests/models` checks the protocol. Letting one go may wait for its mutex, for a moment: so none is let go while another
+//! is held that was taken after it.
 
 mod lock;
 

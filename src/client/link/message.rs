@@ -8,7 +8,7 @@ use crate::request::{RequestForm, RequestHeader, RequestKind};
 use crate::ring::cursor::Refused;
 use crate::ring::raw;
 use crate::ring::record::Header;
-use crate::session::handover::Segment;
+use crate::session::handover::{Segment, Side};
 use crate::session::layout::{Geometry, REQUEST_RECORD};
 use crate::session::{Body, BodyKind, Lease};
 
@@ -118,7 +118,7 @@ impl Link {
     pub(in crate::client) fn has_fit(&self, body: &Body<'_>) -> bool {
         match &body.0 {
             BodyKind::Bytes(_) => self.takes(body),
-            BodyKind::Lease(lease) => lease.belongs_to(self.generation),
+            BodyKind::Lease(lease) => lease.belongs_to((self.generation, Side::Request)),
         }
     }
 
@@ -130,7 +130,9 @@ impl Link {
                 lease.write_at(0, bytes)?;
                 lease
             }
-            BodyKind::Lease(lease) => lease.moved_to(self.generation, |len| self.lease(len))?,
+            BodyKind::Lease(lease) => {
+                lease.moved_to((self.generation, Side::Request), |len| self.lease(len))?
+            }
         };
         Ok(Body::from(lease))
     }

@@ -64,6 +64,11 @@ impl Suspects {
             running: Vec::new(),
         }
     }
+
+    /// Whether none is called or being run.
+    pub(super) fn are_gone(&self) -> bool {
+        self.called.is_none() && self.running.is_empty()
+    }
 }
 
 impl Core {

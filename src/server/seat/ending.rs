@@ -64,6 +64,11 @@ impl Core {
         self.ended
     }
 
+    /// Whether it has ended, the client was told, and no suspect is being run, for whose end the server waits.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended && self.bell.is_none() && self.suspects.are_gone()
+    }
+
     /// Whether all that was asked before draining began is answered.
     pub(super) fn is_quiet(&mut self) -> bool {
         if self.draining.is_none() {
@@ -130,6 +135,7 @@ impl Core {
     pub(super) fn abandon(&mut self) {
         self.ended = true;
         self.outbox.clear();
+        self.decline();
         self.bell = None;
     }
 }

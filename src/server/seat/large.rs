@@ -4,7 +4,7 @@
 use super::{Opening, Seat};
 use crate::error::{Error, Result};
 use crate::request::ReplyHeader;
-use crate::session::handover::Pool;
+use crate::session::handover::{Pool, Side};
 use crate::session::layout::Geometry;
 use crate::session::{Body, BodyKind, Lease};
 
@@ -28,6 +28,13 @@ impl Large {
     }
 }
 
+impl Large {
+    /// Lets go of the memory. What is in somebody's hands stays.
+    pub(super) fn clear(&self) {
+        self.pool.clear();
+    }
+}
+
 impl Seat {
     /// A body as it can be sent: short bytes as they are, else a lease of this session.
     #[inline]
@@ -40,7 +47,7 @@ impl Seat {
                 Ok(BodyKind::Lease(lease))
             }
             BodyKind::Lease(lease) => lease
-                .moved_to(self.large.generation, |len| self.lease(len))
+                .moved_to((self.large.generation, Side::Reply), |len| self.lease(len))
                 .map(BodyKind::Lease),
         }
     }
@@ -54,7 +61,7 @@ impl Seat {
     /// Whether it is memory of this session.
     #[inline]
     pub(super) fn owns(&self, lease: &Lease) -> bool {
-        lease.belongs_to(self.large.generation)
+        lease.belongs_to((self.large.generation, Side::Reply))
     }
 
     /// Memory for a large answer.
@@ -64,7 +71,7 @@ impl Seat {
         }
         // The directory is opened while the session is known to be in its slot. What is made there after its end
         // is removed with it, or finds that it is not there any more.
-        let directory = || self.open_core()?.home.open();
+        let directory = || self.open(|core| core.home.open());
         self.large.pool.lease(directory, len, self.large.generation)
     }
 }

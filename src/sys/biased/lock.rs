@@ -8,6 +8,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
@@ -29,6 +30,10 @@ pub(crate) struct Biased<T> {
 
 // SAFETY: only who is inside gets at the value, one thread at a time, and gets it mutably.
 unsafe impl<T: Send> Sync for Biased<T> {}
+
+// That a thread panicked inside means nothing.
+impl<T> UnwindSafe for Biased<T> {}
+impl<T> RefUnwindSafe for Biased<T> {}
 
 /// To be inside.
 pub(crate) struct Guard<'a, T> {
