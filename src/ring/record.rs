@@ -28,7 +28,8 @@
 //!  Cancelled
 //! ```
 //!
-//! The two ways out of `New` are compare-exchanges, so that exactly one of them wins.
+//! The two ways out of `New` are compare-exchanges, so that exactly one of them wins. A message that wants no answer, which
+//! nobody takes back, goes from `New` to `Answered` with a store.
 //!
 //! Like `cursor`, this file is pure, and a model checker runs it.
 
