@@ -7,6 +7,7 @@ use crate::client::{Client, ClientOptions, Request};
 use crate::directory::testing::Scratch;
 use crate::request::RequestKind;
 use crate::session::Payload;
+use crate::session::wait::Wait;
 use crate::sys::fork::{fork_for_test, wait_for_test};
 use crate::sys::testing::alone;
 
@@ -14,22 +15,7 @@ const ECHO: RequestKind = RequestKind::new("echo");
 const SOON: Duration = Duration::from_secs(20);
 
 fn pair(at: &Directory) -> (Server, Client) {
-    let mut server = ServerOptions::new()
-        .directory(at.path())
-        .bind("svc")
-        .unwrap();
-    let client = std::thread::scope(|scope| {
-        let connecting = scope.spawn(|| {
-            ClientOptions::new()
-                .directory(at.path())
-                .connect("svc", SOON)
-                .unwrap()
-        });
-        let event = server.next_timeout(SOON).unwrap();
-        assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
-        connecting.join().unwrap()
-    });
-    (server, client)
+    hazards::pair(at, Wait::default(), ClientOptions::new())
 }
 
 fn request(server: &mut Server) -> Incoming {

@@ -18,13 +18,13 @@ use crate::sys::testing::alone;
 const ECHO: RequestKind = RequestKind::new("echo");
 const SOON: Duration = Duration::from_secs(20);
 
-fn pair(at: &Directory, wait: Wait, options: ClientOptions) -> (Server, Client) {
+pub(super) fn pair(at: &Directory, wait: Wait, options: ClientOptions) -> (Server, Client) {
     let mut server = ServerOptions::new()
         .directory(at.path())
         .wait(wait)
         .bind("svc")
         .unwrap();
-    let options = options.directory(at.path()).capacity(4096, 4096);
+    let options = options.directory(at.path());
     let client = thread::scope(|scope| {
         let connecting = scope.spawn(|| options.connect("svc", SOON).unwrap());
         let event = server.next_timeout(SOON).unwrap();
@@ -161,7 +161,7 @@ fn what_a_look_finds_out_is_told_by_the_same_call() {
         // The generation in the second record's header.
         file.write_all_at(&[0xff; 8], header + records + second + 8)
             .unwrap();
-        let event = server.next_timeout(SOON).unwrap();
+        let event = server.next_timeout(Duration::ZERO).unwrap();
         assert!(matches!(event, Some(Event::Disconnected(..))), "{event:?}");
     }
 }
@@ -171,7 +171,8 @@ fn a_forked_server_lets_its_parents_rings_alone() {
     alone!("a_forked_server_lets_its_parents_rings_alone", || {
         for (past, timeout) in [(false, 20), (true, 20), (false, 0), (true, 0)] {
             let at = Scratch::new();
-            let (mut server, mut client) = pair(&at, Wait::Park, ClientOptions::new());
+            let (mut server, mut client) =
+                pair(&at, Wait::Park, ClientOptions::new().capacity(4096, 4096));
             let tell = |client: &mut Client, server: &mut Server| {
                 assert!(client.notify(Request::new(ECHO, "x")).unwrap());
                 let event = server.next_timeout(SOON).unwrap();
