@@ -72,6 +72,13 @@ impl Requests {
         self.get(id).is_some_and(|pending| pending.wanted)
     }
 
+    /// Where the record of the first one stands, if its payload is in a segment.
+    #[inline]
+    pub(super) fn first_lent(&self) -> Option<u64> {
+        let first = self.first.as_ref()?;
+        first.segment.as_ref().map(|_| first.at)
+    }
+
     /// Takes the request of this id off: whether its answer was still wanted, or `None` if there is no such request
     /// (any more).
     #[inline]

@@ -32,13 +32,6 @@
 //! From 32 KiB on the processor's string instruction is faster than all of these, where it is fast at all (on a Zen 5 of 64 KiB
 //! 0.53 µs against 0.70, of 1 MiB 15.7 against 19.4, and between two cores up to twice as fast), except where the target
 //! lies 1 to 63 bytes after the source modulo a page (0.9). Its stores are ordered before every later store.
-//!
-//! This file may use `unsafe` for the assembly. What its blocks rely on:
-//!
-//! * **C1** Both ranges are as long as the copy: the one function that has such a block takes both as slices and never
-//!   copies more than the shorter one has.
-//! * **C2** They do not overlap: one is private bytes, the other words that are shared, or bytes of another borrow.
-#![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,18 +41,6 @@ use super::map::WORD;
 /// From how many bytes on the 16-byte loop is used: the first length that it copies in one turn, in 2.2 ns where words
 /// take 3.2.
 const BLOCKS_FROM: usize = 64;
-
-/// Has the processor fetch the cache line of this word, to be read soon.
-#[inline]
-pub(crate) fn prefetch(word: &AtomicU64) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: it changes nothing that a program can see.
-    unsafe {
-        std::arch::asm!("prefetcht0 [{}]", in(reg) word.as_ptr(), options(nostack, preserves_flags));
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = word;
-}
 
 /// Copies `from` into the words of `to` from its beginning; the last word is filled up with zeros. The caller
 /// has checked that it fits; what does not is left out.
@@ -158,189 +139,6 @@ fn store_bytes(word: &AtomicU64, at: usize, bytes: &[u8]) {
     let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, replaced);
 }
 
-/// Copies of at least [`BLOCKS_FROM`] bytes by vector registers.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-mod blocks {
-    use std::arch::asm;
-
-    use super::{AtomicU64, BLOCKS_FROM, WORD};
-
-    /// From how many bytes on the 32-byte loop is faster than the 16-byte one although it is a call behind a look at what
-    /// the processor can do: at 256 bytes 4.3 ns against 5.4, at 192 it is the other way round.
-    const WIDE_FROM: usize = 256;
-
-    /// From how many bytes on the processor's string instruction is faster than any loop.
-    const STRING_FROM: usize = 32 << 10;
-
-    const _: () = assert!(BLOCKS_FROM >= 64 && WIDE_FROM >= 128);
-
-    /// Copies whole words in, and says whether it did.
-    #[inline]
-    pub(super) fn store(to: &[AtomicU64], from: &[[u8; WORD]]) -> bool {
-        let len = to.len().min(from.len()) * WORD;
-        // SAFETY: C1, C2. Atomics may be written through a shared reference.
-        unsafe {
-            copy(
-                to.as_ptr().cast::<u8>().cast_mut(),
-                from.as_ptr().cast(),
-                len,
-            )
-        }
-    }
-
-    /// Copies whole words out, and says whether it did.
-    #[inline]
-    pub(super) fn load(from: &[AtomicU64], to: &mut [[u8; WORD]]) -> bool {
-        let len = to.len().min(from.len()) * WORD;
-        // SAFETY: C1, C2.
-        unsafe { copy(to.as_mut_ptr().cast(), from.as_ptr().cast(), len) }
-    }
-
-    /// Copies private bytes, and says whether it did.
-    #[inline]
-    pub(super) fn bytes(to: &mut [u8], from: &[u8]) -> bool {
-        let len = to.len().min(from.len());
-        // SAFETY: C1; one of the two is borrowed for itself alone.
-        unsafe { copy(to.as_mut_ptr(), from.as_ptr(), len) }
-    }
-
-    /// # Safety
-    /// `len` bytes may be written at `to` and read at `from`, and the ranges do not overlap.
-    #[inline]
-    unsafe fn copy(to: *mut u8, from: *const u8, len: usize) -> bool {
-        if len < BLOCKS_FROM {
-            return false;
-        }
-        if len >= STRING_FROM && can_be_string(to, from) {
-            // SAFETY: by the caller.
-            unsafe { copy_string(to, from, len) };
-            return true;
-        }
-        if len >= WIDE_FROM && std::arch::is_x86_feature_detected!("avx") {
-            // SAFETY: by the caller; the processor has AVX, and there are 128 bytes.
-            unsafe { copy_wide(to, from, len) };
-            return true;
-        }
-        let blocks = len & !63;
-        // SAFETY: by the caller; `blocks` is a multiple of 64 above zero, and at most `len`.
-        unsafe { copy_64(to, from, blocks) };
-        if blocks != len {
-            // The last block ends where the range ends, over a part of the one before.
-            // SAFETY: by the caller: there are at least 64 bytes.
-            let to = unsafe { to.add(len - 64) };
-            // SAFETY: as above.
-            let from = unsafe { from.add(len - 64) };
-            // SAFETY: the last 64 bytes of both ranges.
-            unsafe { copy_64(to, from, 64) };
-        }
-        true
-    }
-
-    /// # Safety
-    /// As for [`copy`]; `len` is a multiple of 64 above zero.
-    #[inline]
-    unsafe fn copy_64(to: *mut u8, from: *const u8, len: usize) {
-        // SAFETY: by the caller; plain loads and stores inside both ranges, in registers that are declared.
-        unsafe {
-            asm!(
-                "2:",
-                "movups {a}, [{from}]",
-                "movups {b}, [{from} + 16]",
-                "movups {c}, [{from} + 32]",
-                "movups {d}, [{from} + 48]",
-                "movups [{to}], {a}",
-                "movups [{to} + 16], {b}",
-                "movups [{to} + 32], {c}",
-                "movups [{to} + 48], {d}",
-                "add {from}, 64",
-                "add {to}, 64",
-                "sub {len}, 64",
-                "jnz 2b",
-                from = inout(reg) from => _,
-                to = inout(reg) to => _,
-                len = inout(reg) len => _,
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                c = out(xmm_reg) _,
-                d = out(xmm_reg) _,
-                options(nostack)
-            );
-        }
-    }
-
-    /// Whether the string instruction is fast on this processor, and for these two: it is slow where the target lies a
-    /// little after the source modulo a page.
-    #[inline]
-    fn can_be_string(to: *const u8, from: *const u8) -> bool {
-        let ahead = to.addr().wrapping_sub(from.addr()) % 4096;
-        !(1..64).contains(&ahead) && std::arch::is_x86_feature_detected!("ermsb")
-    }
-
-    /// # Safety
-    /// As for [`copy`].
-    #[inline(never)]
-    unsafe fn copy_string(to: *mut u8, from: *const u8, len: usize) {
-        // SAFETY: by the caller. The direction flag is clear outside of assembly.
-        unsafe {
-            asm!(
-                "rep movsb",
-                inout("rdi") to => _,
-                inout("rsi") from => _,
-                inout("rcx") len => _,
-                options(nostack, preserves_flags)
-            );
-        }
-    }
-
-    /// # Safety
-    /// As for [`copy`]; `len` is at least 128, and the processor has AVX.
-    #[inline(never)]
-    unsafe fn copy_wide(to: *mut u8, from: *const u8, len: usize) {
-        // The last turn ends where the range ends, over a part of the one before.
-        let last = len - 128;
-        // SAFETY: by the caller; plain loads and stores inside both ranges: at 0, 128, … below `last`, then at `last`.
-        // All vector registers that are used are declared, and their upper halves are cleared at the end.
-        unsafe {
-            asm!(
-                "test {last}, {last}",
-                "jz 3f",
-                "xor {at:e}, {at:e}",
-                "2:",
-                "vmovups ymm0, [{from} + {at}]",
-                "vmovups ymm1, [{from} + {at} + 32]",
-                "vmovups ymm2, [{from} + {at} + 64]",
-                "vmovups ymm3, [{from} + {at} + 96]",
-                "vmovups [{to} + {at}], ymm0",
-                "vmovups [{to} + {at} + 32], ymm1",
-                "vmovups [{to} + {at} + 64], ymm2",
-                "vmovups [{to} + {at} + 96], ymm3",
-                "add {at}, 128",
-                "cmp {at}, {last}",
-                "jb 2b",
-                "3:",
-                "vmovups ymm0, [{from} + {last}]",
-                "vmovups ymm1, [{from} + {last} + 32]",
-                "vmovups ymm2, [{from} + {last} + 64]",
-                "vmovups ymm3, [{from} + {last} + 96]",
-                "vmovups [{to} + {last}], ymm0",
-                "vmovups [{to} + {last} + 32], ymm1",
-                "vmovups [{to} + {last} + 64], ymm2",
-                "vmovups [{to} + {last} + 96], ymm3",
-                "vzeroupper",
-                from = in(reg) from,
-                to = in(reg) to,
-                last = in(reg) last,
-                at = out(reg) _,
-                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
-                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
-                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
-                out("xmm12") _, out("xmm13") _, out("xmm14") _, out("xmm15") _,
-                options(nostack)
-            );
-        }
-    }
-}
-
 /// Elsewhere words do.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod blocks {
@@ -359,6 +157,8 @@ mod blocks {
     }
 }
 
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod blocks;
 mod last;
 #[cfg(test)]
 mod tests;

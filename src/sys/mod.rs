@@ -14,6 +14,7 @@ pub(crate) mod map;
 pub(crate) mod pages;
 pub(crate) mod pidfd;
 pub(crate) mod poll;
+pub(crate) mod prefetch;
 pub(crate) mod process;
 pub(crate) mod ring_bytes;
 pub(crate) mod segment_file;

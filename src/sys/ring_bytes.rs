@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::copy;
 use super::map::{Region, WORD};
+use super::{copy, prefetch};
 
 /// The bytes of a ring. No position is out of bounds: all are taken modulo the capacity, and their lowest
 /// three bits are ignored, so that an access begins at a word.
@@ -132,7 +132,7 @@ impl RingBytes {
         let index = self.index(position);
         for word in [index, index + 8] {
             if let Some(word) = self.region.as_words().get(word) {
-                copy::prefetch(word);
+                prefetch::to_read(word);
             }
         }
     }

@@ -7,12 +7,13 @@ use super::source::{Source, Token};
 pub(crate) const UNSAFE: &[&str] = &[
     "src/segment/typed.rs",
     "src/sys/biased/lock.rs",
-    "src/sys/copy.rs",
+    "src/sys/copy/blocks.rs",
     "src/sys/fork.rs",
     "src/sys/inherit.rs",
     "src/sys/lock.rs",
     "src/sys/map.rs",
     "src/sys/pidfd.rs",
+    "src/sys/prefetch.rs",
     "src/sys/shutdown.rs",
     "src/sys/signal.rs",
 ];

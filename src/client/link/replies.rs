@@ -27,6 +27,7 @@ impl Link {
     #[inline(always)]
     pub(in crate::client) fn receive_now(&mut self, only: Option<u64>) -> Option<Reply> {
         let found = self.replies.ready()?;
+        self.prefetch();
         let words = self.replies.lead::<{ ReplyHeader::WORDS }>(&found)?;
         let header = ReplyHeader::of(words).ok()?;
         let (id, len) = (header.id, found.len() - ReplyHeader::LENGTH);
@@ -55,6 +56,16 @@ impl Link {
         self.pending.answer(id);
         self.pass(&found);
         Some(reply)
+    }
+
+    /// Of large payloads, has the processor fetch the lines that are next looked at and written, together with the
+    /// reply and not after it, one by one: whether the request's record is over, and to whom the reply's segment belongs.
+    #[inline(always)]
+    fn prefetch(&self) {
+        self.mapped.prefetch();
+        if let Some(at) = self.pending.first_lent() {
+            self.requests.prefetch_state(at);
+        }
     }
 
     /// Whether there is a reply that was seen and not taken.

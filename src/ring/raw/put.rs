@@ -5,6 +5,7 @@ use crate::ring::cursor::{ProducerCursor, Refused, Word};
 use crate::ring::memory::RingMemory;
 use crate::ring::record::{Cancel, Header, State, WITH_STATE, cancel, header_len, record_len};
 use crate::ring::sleep::{Sleeper, Waker};
+use crate::sys::prefetch;
 
 /// The end that puts records in.
 #[derive(Debug)]
@@ -147,6 +148,12 @@ impl<const WORDS: usize> RawProducer<WORDS> {
             return Ok(Cancel::Answered);
         }
         cancel(self.memory.state(at))
+    }
+
+    /// Has the processor fetch the state of the record at index `at`.
+    #[inline]
+    pub(crate) fn prefetch_state(&self, at: u64) {
+        prefetch::to_read(self.memory.state(at));
     }
 
     /// Whether the published record at index `at` of a ring with states is in a server's hands, or in those of its

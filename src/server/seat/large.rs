@@ -29,6 +29,12 @@ impl Large {
 }
 
 impl Large {
+    /// Has the processor fetch what a large answer begins with.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        self.pool.prefetch();
+    }
+
     /// Lets go of the memory. What is in somebody's hands stays.
     pub(super) fn clear(&self) {
         self.pool.clear();

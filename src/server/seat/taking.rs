@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::core::Core;
+use super::large::Large;
 use crate::error::Error;
 use crate::request::Status;
 use crate::ring::raw::Found;
@@ -40,7 +41,7 @@ impl<B: Into<Broken>> From<B> for Next {
 impl Core {
     /// Takes the next record, if there is one that can be taken.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> Result<Block<Delivery>, Next> {
+    pub(super) fn next(&mut self, large: &Large) -> Result<Block<Delivery>, Next> {
         if self.ended {
             return Err(self.broken.take().map_or(self.nothing(), Next::from));
         }
@@ -57,6 +58,7 @@ impl Core {
                 return Err(self.nothing());
             }
         };
+        large.prefetch();
         let header = self.header_of(&found)?;
         let id = header.id;
         let state = self.memory.requests.state(found.at);

@@ -31,6 +31,14 @@ impl Mapped {
         is_it.then(|| Arc::clone(last))
     }
 
+    /// Has the processor fetch what is written in the segment that was used last, probably the next one too.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        if let Some(last) = self.segments.last() {
+            last.prefetch();
+        }
+    }
+
     /// The peer's segment `number`, which must hold `len` bytes.
     pub(crate) fn open(
         &mut self,
