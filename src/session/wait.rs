@@ -19,10 +19,11 @@ pub enum Wait {
 /// For how long spinning beats sleeping: waking a core that sleeps takes some 40 µs on a virtual machine, so half
 /// of that is well spent (measured: 20 µs gives a hundred times the round trips of 2 µs).
 const SPIN_NS: u64 = 20_000;
-/// For how long it does where that was seen to pay: what a sleep costs both sides.
-const LONG_SPIN_NS: u64 = 100_000;
+/// For how long it does where that was seen to pay: twice what a sleep costs both sides, and as long as the other side copies
+/// a megabyte out and one in (100 to 150 µs between distant cores; with 100 µs each such call slept, for 1.4 times the time).
+const LONG_SPIN_NS: u64 = 200_000;
 /// A wait of this length, the time to wake included, would have ended within a long spin, or nearly.
-const SHORT_WAIT_NS: u64 = 200_000;
+const SHORT_WAIT_NS: u64 = 300_000;
 /// Who offers its core and has it back after this time was alone in wanting it.
 const ALONE_NS: u64 = 10_000;
 /// The most short waits that are slept through before a long spin is tried again.
