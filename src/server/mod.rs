@@ -47,9 +47,9 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
 use crate::ring::memory::RingMemory;
+use crate::session::Pollable;
 use crate::session::layout::Status;
 use crate::session::wait::{Patience, Step};
-use crate::session::{Pollable, Wait};
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
@@ -200,10 +200,10 @@ impl Server {
             if event.is_some() {
                 return Ok(event);
             }
-            // With no ring to watch there is nothing to spin for.
-            let step = match self.patience.wait() {
-                Wait::Adaptive if !self.is_watching() && !timeout.is_zero() => Step::Sleep,
-                _ => self.patience.step(timeout),
+            let step = match self.is_watching() {
+                true => self.patience.step(timeout),
+                // Clients that come and go soon come again: the bells are looked at for a moment.
+                false => self.patience.dear_step(timeout),
             };
             spins = step == Step::Again;
             match step {
