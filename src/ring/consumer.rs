@@ -122,42 +122,17 @@ impl Consumer {
     /// # Errors
     ///
     /// [`PopError`] if there is none at all. A corrupt record behind good ones is told by the next call.
-    pub fn drain(
-        &mut self,
-        most: usize,
-        mut each: impl FnMut(u16, &[u8]),
-    ) -> Result<usize, PopError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut taken = 0;
-        let mut failed = None;
-        while taken < most && (taken == 0 || self.raw.known() > 0) {
-            let found = match self.next() {
-                Ok(found) => found,
-                Err(why) => {
-                    failed = Some(why);
-                    break;
-                }
-            };
-            if buffer.len() < found.len() {
-                buffer.resize(found.len(), 0);
-            }
-            let payload = buffer.get_mut(..found.len()).unwrap_or_default();
-            self.raw.read(&found, payload);
-            self.raw.advance(&found);
-            if self.raw.unreleased() >= self.hold {
-                self.raw.release_read();
-            }
-            taken += 1;
-            each(found.kind(), payload);
+    pub fn drain(&mut self, most: usize, each: impl FnMut(u16, &[u8])) -> Result<usize, PopError> {
+        if most == 0 {
+            return Ok(0);
         }
-        self.buffer = buffer;
+        // Looks at the producer's index if no records are known of, and tells what is wrong.
+        self.next()?;
+        let taken = self.raw.take_run(most, self.hold, &mut self.buffer, each);
         if self.raw.unreleased() > 0 {
             self.raw.release_read();
         }
-        match failed {
-            Some(why) if taken == 0 => Err(why),
-            _ => Ok(taken),
-        }
+        Ok(taken)
     }
 
     /// Whether the producer has been dropped. There may still be records.

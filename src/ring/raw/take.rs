@@ -33,13 +33,29 @@ impl Found {
     }
 }
 
-/// How long the last record was.
-#[derive(Debug, Default)]
-struct Span {
-    /// Its payload.
-    length: u32,
-    /// All of it; 0 if there was none.
+/// The last record of a queue that was accepted. The next one mostly is like it, and is accepted by one comparison.
+#[derive(Debug)]
+struct Last {
+    /// Its header.
+    first: u64,
+    /// The bytes of all of it.
     whole: u64,
+}
+
+impl Last {
+    /// None yet: one that is longer than any ring, so that none is like it.
+    const NONE: Last = Last {
+        first: u64::MAX,
+        whole: u64::MAX,
+    };
+
+    #[inline]
+    fn of(first: u64) -> Last {
+        Last {
+            first,
+            whole: record_len::<PLAIN>(Header::unpack([first, 0]).length),
+        }
+    }
 }
 
 /// The end that takes records out.
@@ -48,7 +64,7 @@ pub(crate) struct RawConsumer<const WORDS: usize> {
     memory: RingMemory,
     cursor: ConsumerCursor,
     accept: Accept,
-    last: Span,
+    last: Last,
     sleeper: Sleeper,
     waker: Waker,
 }
@@ -68,7 +84,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
             cursor: ConsumerCursor::resume(memory.capacity(), head, tail)?,
             sleeper: Sleeper::resume(&control.consumer_sleep),
             waker: Waker::default(),
-            last: Span::default(),
+            last: Last::NONE,
             accept,
             memory,
         })
@@ -94,6 +110,9 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         }
         let (at, first, header) = self.header();
         self.accept.check::<WORDS>(header, available)?;
+        if WORDS == PLAIN {
+            self.last = Last::of(first);
+        }
         Ok(Some(Found { at, first }))
     }
 
@@ -111,8 +130,69 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
             }
         }
         let (at, first, header) = self.header();
-        let is_good = self.accept.allows::<WORDS>(header, available);
+        let is_good = match WORDS {
+            PLAIN => self.is_like_last(first, available) || self.measure(first, available),
+            _ => self.accept.allows::<WORDS>(header, available),
+        };
         is_good.then_some(Found { at, first })
+    }
+
+    /// Goes past records that are known of, at most `most`, and shows the type and a copy of the payload of each; how many
+    /// there were. They are released in steps of `step` bytes, the last ones not. It ends before one that
+    /// [`ready`](Self::ready) does not give.
+    ///
+    /// What is counted stays in registers: a round is as short as the processor's way from a store to the next load.
+    #[inline]
+    pub(crate) fn take_run(
+        &mut self,
+        most: usize,
+        step: u64,
+        buffer: &mut Vec<u8>,
+        mut each: impl FnMut(u16, &[u8]),
+    ) -> usize {
+        const { assert!(WORDS == PLAIN) };
+        let mut at = self.cursor.next();
+        let mut available = self.cursor.known();
+        let mut taken = 0;
+        while taken < most && available > 0 {
+            let first = self.memory.records().word(at).load_relaxed();
+            if !self.is_like_last(first, available) && !self.measure(first, available) {
+                break;
+            }
+            let found = Found { at, first };
+            if buffer.len() < found.len() {
+                buffer.resize(found.len(), 0);
+            }
+            let payload = buffer.get_mut(..found.len()).unwrap_or_default();
+            self.read(&found, payload);
+            self.cursor.advance(self.last.whole);
+            at = at.wrapping_add(self.last.whole);
+            available -= self.last.whole;
+            if self.cursor.unreleased() >= step {
+                self.release(at);
+            }
+            taken += 1;
+            each(found.kind(), payload);
+        }
+        taken
+    }
+
+    /// Whether a header of a queue is that of the last record, and as much is available.
+    #[inline(always)]
+    fn is_like_last(&self, first: u64, available: u64) -> bool {
+        first == self.last.first && self.last.whole <= available
+    }
+
+    /// Whether a header of a queue is accepted; the next ones are compared with it then.
+    #[cold]
+    #[inline(never)]
+    fn measure(&mut self, first: u64, available: u64) -> bool {
+        let header = Header::unpack([first, self.accept.generation]);
+        let is_good = self.accept.allows::<WORDS>(header, available);
+        if is_good {
+            self.last = Last::of(first);
+        }
+        is_good
     }
 
     /// Has the next record fetched together with the tail that tells of it, and not after it.
@@ -177,25 +257,13 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     #[inline]
     pub(crate) fn advance(&mut self, found: &Found) -> u64 {
         debug_assert_eq!(found.at, self.cursor.next());
-        let length = found.header().length;
-        if WORDS != PLAIN {
-            self.cursor.advance(record_len::<WORDS>(length));
-            return self.cursor.next();
-        }
-        // In a queue a record is mostly as long as the one before it. The processor guesses this branch, and so looks at the
-        // next record before it has the length of this one.
-        if length != self.last.length || self.last.whole == 0 {
-            self.measure(length);
-        }
-        self.cursor.advance(self.last.whole);
+        // The processor guesses this branch, and so looks at a queue's next record before it has the length of this one.
+        let whole = match WORDS {
+            PLAIN if found.first == self.last.first => self.last.whole,
+            _ => record_len::<WORDS>(found.header().length),
+        };
+        self.cursor.advance(whole);
         self.cursor.next()
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn measure(&mut self, length: u32) {
-        let whole = record_len::<WORDS>(length);
-        self.last = Span { length, whole };
     }
 
     /// Lets the producer write over all records before the index `upto`, all of which were read.
