@@ -55,17 +55,39 @@ impl Placement {
             _ => None,
         }
     }
+}
 
-    /// The placement of a sample between two probes; none if it moved meanwhile.
-    pub(crate) fn between(before: f64, after: f64) -> Option<Placement> {
-        let steady = before.max(after) <= DRIFT * before.min(after);
-        let placement = Placement::of(before)?;
-        (steady && Placement::of(after) == Some(placement)).then_some(placement)
+fn agree(one: f64, other: f64) -> bool {
+    one.max(other) <= DRIFT * one.min(other)
+}
+
+/// The placements of a run, with the round trip by which each was first told. What agrees with that is the same
+/// one, so that a machine whose cores lie at a border between two does not tear its samples apart.
+#[derive(Default)]
+struct Seen(Vec<(f64, Placement)>);
+
+impl Seen {
+    fn place(&mut self, nanos: f64) -> Option<Placement> {
+        let known = self.0.iter().find(|(first, _)| agree(*first, nanos));
+        if let Some((_, placement)) = known {
+            return Some(*placement);
+        }
+        let placement = Placement::of(nanos)?;
+        self.0.push((nanos, placement));
+        Some(placement)
+    }
+
+    fn between(&mut self, before: f64, after: f64) -> Option<Placement> {
+        let placement = self.place(before)?;
+        (agree(before, after) && self.place(after) == Some(placement)).then_some(placement)
     }
 }
 
 /// Two processes that measure the placement.
-pub(crate) struct Prober<'a>(Crew<'a>);
+pub(crate) struct Prober<'a> {
+    crew: Crew<'a>,
+    seen: Seen,
+}
 
 impl<'a> Prober<'a> {
     pub(crate) fn launch(stage: &mut Stage<'a>) -> Outcome<Prober<'a>> {
@@ -75,12 +97,20 @@ impl<'a> Prober<'a> {
 
     fn with(probe: &dyn Contender, stage: &mut Stage<'a>) -> Outcome<Prober<'a>> {
         let job = Job::new(Kind::RoundTrip, 64);
-        Ok(Prober(Crew::launch(probe, job, Pins::Two, stage)?))
+        Ok(Prober {
+            crew: Crew::launch(probe, job, Pins::Two, stage)?,
+            seen: Seen::default(),
+        })
     }
 
     /// Nanoseconds of a line's round trip now.
     pub(crate) fn probe(&mut self) -> Outcome<f64> {
-        self.0.count(1)
+        self.crew.count(1)
+    }
+
+    /// The placement of a sample between two probes; none if it moved meanwhile.
+    pub(crate) fn between(&mut self, before: f64, after: f64) -> Option<Placement> {
+        self.seen.between(before, after)
     }
 }
 
@@ -88,18 +118,31 @@ impl<'a> Prober<'a> {
 mod tests {
     use super::*;
 
+    fn between(before: f64, after: f64) -> Option<Placement> {
+        Seen::default().between(before, after)
+    }
+
     #[test]
     fn two_probes_of_one_placement_that_agree_place_a_sample() {
-        assert_eq!(Placement::between(120.0, 131.0), Some(Placement::Near));
-        assert_eq!(Placement::between(54.0, 53.0), Some(Placement::Siblings));
-        assert_eq!(Placement::between(470.0, 455.0), Some(Placement::Far));
+        assert_eq!(between(120.0, 131.0), Some(Placement::Near));
+        assert_eq!(between(54.0, 53.0), Some(Placement::Siblings));
+        assert_eq!(between(470.0, 455.0), Some(Placement::Far));
     }
 
     #[test]
     fn a_probe_that_moved_places_nothing() {
-        assert_eq!(Placement::between(54.0, 125.0), None);
-        assert_eq!(Placement::between(150.0, 235.0), None);
-        assert_eq!(Placement::between(470.0, 9000.0), None);
-        assert_eq!(Placement::between(9000.0, 9000.0), None);
+        assert_eq!(between(54.0, 125.0), None);
+        assert_eq!(between(150.0, 235.0), None);
+        assert_eq!(between(470.0, 9000.0), None);
+        assert_eq!(between(9000.0, 9000.0), None);
+    }
+
+    #[test]
+    fn a_machine_at_a_border_has_one_placement() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.between(270.0, 240.0), Some(Placement::Far));
+        assert_eq!(seen.between(230.0, 250.0), Some(Placement::Far));
+        assert_eq!(seen.between(125.0, 120.0), Some(Placement::Near));
+        assert_eq!(seen.between(230.0, 130.0), None);
     }
 }

@@ -99,7 +99,7 @@ fn take_turns(
                 // itself small: it measures the wake-ups at both of its ends.
                 runner.count = operations(plan.slice, nanos)
                     .clamp(runner.count.div_ceil(2), runner.count.saturating_mul(4));
-                match placement(group, before, after) {
+                match placement(group, prober, before, after) {
                     Some(placement) => series.samples.push(Sample {
                         round,
                         placement,
@@ -131,11 +131,11 @@ fn probe(group: &Group, prober: &mut Prober<'_>) -> Outcome<f64> {
     }
 }
 
-fn placement(group: &Group, before: f64, after: f64) -> Option<Placement> {
+fn placement(group: &Group, prober: &mut Prober<'_>, before: f64, after: f64) -> Option<Placement> {
     if group.pins == Pins::One {
         Some(Placement::OneCore)
     } else {
-        Placement::between(before, after)
+        prober.between(before, after)
     }
 }
 
