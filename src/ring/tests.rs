@@ -440,6 +440,64 @@ fn a_peer_that_writes_anything_is_corrupt_or_harmless() {
 }
 
 #[test]
+fn a_drain_gives_what_one_look_after_the_other_would_whatever_stands_there() {
+    let mut random = Random(0x00d4_a111);
+    let mut corrupt = 0;
+    for _ in 0..ROUNDS / 10 {
+        let region = region(256);
+        let memory = RingMemory::new(&region).unwrap();
+        let mut producer = RawProducer::<PLAIN>::resume(memory.clone()).unwrap();
+        let accept = Accept {
+            generation: 0,
+            flags: 0,
+            ..ANY
+        };
+        let mut looked = RawConsumer::<PLAIN>::resume(memory.clone(), accept).unwrap();
+        let hold = Hold::take(&memory, End::Consumer).unwrap();
+        let mut drained = Consumer::new(memory, hold).unwrap();
+        for _ in 0..random.below(9) {
+            let len = if random.below(4) == 0 { 9 } else { 24 };
+            let _ = producer.push(REQUEST, [], &[random.below(256) as u8; 24][..len]);
+        }
+        producer.publish();
+        for _ in 0..random.below(3) {
+            let offset = match random.below(4) {
+                0 => 0,
+                _ => CONTROL_LEN + random.below(32) * 8,
+            };
+            let word = region.word(offset).unwrap();
+            let copied = region.word(CONTROL_LEN).unwrap().load(Ordering::Relaxed);
+            let value = [random.nasty(), copied][random.below(2)];
+            word.store(value, Ordering::Relaxed);
+        }
+        let mut expected = Vec::new();
+        let end = loop {
+            match looked.peek() {
+                Ok(None) => break PopError::Empty,
+                Err(why) => break PopError::Corrupt(why),
+                Ok(Some(found)) => {
+                    let mut payload = Vec::new();
+                    looked.read_to_vec(&found, &mut payload);
+                    expected.push((found.kind(), payload));
+                    looked.advance(&found);
+                }
+            }
+        };
+        let mut seen = Vec::new();
+        let most = 1 + random.below(4);
+        let stopped = loop {
+            let each = |kind, payload: &[u8]| seen.push((kind, payload.to_vec()));
+            if let Err(why) = drained.drain(most, each) {
+                break why;
+            }
+        };
+        assert_eq!((seen, stopped), (expected, end));
+        corrupt += usize::from(end != PopError::Empty);
+    }
+    assert!(corrupt > ROUNDS / 100, "{corrupt}");
+}
+
+#[test]
 fn a_header_that_is_rewritten_while_it_is_looked_at_leads_nowhere_else() {
     let memory = memory(256);
     let mut producer = RawProducer::<PLAIN>::resume(memory.clone()).unwrap();
