@@ -39,8 +39,8 @@
 //! # Trade-offs
 //!
 //! * A session maps 68 KiB and costs the server two descriptors; idle, it costs nothing else.
-//! * By default a waiter spins for 20 µs before it sleeps: fast where messages come quickly, and up to 20 µs of a core for
-//!   each wait that turns out long. [`Wait::Park`] does without.
+//! * By default a waiter spins for 20 µs before it sleeps, and for up to 200 µs where that was seen to pay: fast where
+//!   messages come quickly, and as much of a core for each wait that turns out long. [`Wait::Park`] does without.
 //! * A request is copied into the ring and out of it; only what is longer than a quarter of the ring is handed over
 //!   without a copy. For short messages the copy is cheaper than any protocol that avoids it.
 //! * Requests are executed at least once. Exactly once needs the handler's help: [`Token`].

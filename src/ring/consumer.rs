@@ -126,9 +126,10 @@ impl Consumer {
         if most == 0 {
             return Ok(0);
         }
-        // Looks at the producer's index if no records are known of, and tells what is wrong.
-        self.next()?;
-        let taken = self.raw.take_run(most, self.hold, &mut self.buffer, each);
+        let found = self.next()?;
+        let taken = self
+            .raw
+            .take_run(found, most, self.hold, &mut self.buffer, each);
         if self.raw.unreleased() > 0 {
             self.raw.release_read();
         }
@@ -159,6 +160,10 @@ impl Consumer {
     /// producer was seen to be gone.
     #[cold]
     fn none(&mut self) -> Result<(), PopError> {
+        // Who was shown the last ones may have panicked.
+        if self.raw.unreleased() > 0 {
+            self.raw.release_read();
+        }
         if self.raw.peek().map_err(PopError::Corrupt)?.is_some() {
             return Ok(());
         }

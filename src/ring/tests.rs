@@ -181,6 +181,22 @@ fn a_ring_does_what_a_queue_does() {
 }
 
 #[test]
+fn the_room_of_a_record_whose_reader_panicked_is_given_back_by_the_next_look() {
+    let (mut producer, mut consumer) = queue(1024, 0);
+    producer.try_push(1, &[1; 200]).unwrap();
+    let reading = std::panic::AssertUnwindSafe(|| {
+        let _ = consumer.drain(1, |_, _| std::panic::resume_unwind(Box::new(())));
+    });
+    assert!(std::panic::catch_unwind(reading).is_err());
+    assert_eq!(consumer.drain(1, |_, _| {}), Err(PopError::Empty));
+    producer.try_push(1, &[2; 900]).unwrap();
+    assert_eq!(
+        consumer.drain(9, |_, payload| assert_eq!(payload, [2; 900])),
+        Ok(1)
+    );
+}
+
+#[test]
 fn a_ring_of_every_phase_takes_its_longest_record() {
     for start in (0..64).step_by(8) {
         let (mut producer, mut consumer) = queue(64, start);

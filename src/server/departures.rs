@@ -28,6 +28,7 @@ impl Server {
             self.board.count(|page| &page.corrupt);
         }
         self.board.set_sessions(self.sessions());
+        self.stirred = true;
         if self.hot.front() == Some(&slot) {
             self.turn = 0;
         }

@@ -195,3 +195,20 @@ fn a_forked_server_lets_its_parents_rings_alone() {
         }
     });
 }
+
+#[test]
+fn who_takes_memory_for_one_payload_after_the_other_gets_the_same_again() {
+    const LEN: u64 = 100_000;
+    let at = Scratch::new();
+    let (mut server, mut client) = pair(&at, Wait::Adaptive, ClientOptions::new());
+    client.submit(Request::new(ECHO, "x"), SOON).unwrap();
+    let asked = request(&mut server);
+    drop([(); 2].map(|()| client.lease(ECHO, LEN, SOON).unwrap()));
+    drop([(); 2].map(|()| asked.lease(LEN).unwrap()));
+    let number = |lease: crate::Lease| lease.segment.number();
+    let numbers = [(); 4].map(|()| {
+        let theirs = client.lease(ECHO, LEN, SOON).unwrap();
+        (number(theirs), number(asked.lease(LEN).unwrap()))
+    });
+    assert_eq!(numbers, [numbers[0]; 4]);
+}

@@ -47,9 +47,9 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::BellReader;
 use crate::ring::memory::RingMemory;
-use crate::session::Pollable;
 use crate::session::layout::Status;
 use crate::session::wait::{Patience, Step};
+use crate::session::{Pollable, Wait};
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
@@ -82,6 +82,8 @@ pub struct Server {
     /// What rang, and is to be looked at.
     sources: VecDeque<Source>,
     patience: Patience,
+    /// Whether a client has come or gone since the server last slept.
+    stirred: bool,
     directs: bool,
     slots: u32,
     seats: Vec<Option<Seated>>,
@@ -200,11 +202,17 @@ impl Server {
             if event.is_some() {
                 return Ok(event);
             }
-            let step = match self.is_watching() {
-                true => self.patience.step(timeout),
-                // Clients that come and go soon come again: the bells are looked at for a moment.
-                false => self.patience.dear_step(timeout),
+            let step = match self.patience.wait() {
+                Wait::Adaptive if !self.is_watching() && !timeout.is_zero() => {
+                    match self.stirred {
+                        // Clients that come and go soon come again: the bells are looked at for a moment.
+                        true => self.patience.dear_step(timeout),
+                        false => Step::Sleep,
+                    }
+                }
+                _ => self.patience.step(timeout),
             };
+            self.stirred &= step == Step::Again;
             spins = step == Step::Again;
             match step {
                 Step::Again | Step::Check => {}

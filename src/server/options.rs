@@ -182,6 +182,7 @@ impl ServerOptions {
             events: Events::new(),
             sources: VecDeque::new(),
             patience: Patience::new(self.wait),
+            stirred: false,
             directs: self.directs,
             slots,
             seats: Vec::new(),

@@ -120,6 +120,7 @@ impl Server {
         }
         self.board.count(|page| &page.connects);
         self.board.set_sessions(self.sessions());
+        self.stirred = true;
         self.ready.push_back(Event::Connected(peer));
     }
 

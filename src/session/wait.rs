@@ -20,7 +20,7 @@ pub enum Wait {
 /// of that is well spent (measured: 20 µs gives a hundred times the round trips of 2 µs).
 const SPIN_NS: u64 = 20_000;
 /// For how long it does where that was seen to pay: twice what a sleep costs both sides, and as long as the other side copies
-/// a megabyte out and one in (100 to 150 µs between distant cores; with 100 µs each such call slept, for 1.4 times the time).
+/// a megabyte out and another one in (100 to 150 µs between distant cores; with 100 µs each such call slept, for 1.4 times the time).
 const LONG_SPIN_NS: u64 = 200_000;
 /// A wait of this length, the time to wake included, would have ended within a long spin, or nearly.
 const SHORT_WAIT_NS: u64 = 300_000;
@@ -105,7 +105,8 @@ pub(crate) struct Patience {
     until: u64,
     /// Whether the spin has become a long one.
     is_long: bool,
-    sleeps: bool,
+    /// Until when a sleep lasts that nothing ends, in a wait that sleeps.
+    sleeps_until: Option<u64>,
 }
 
 impl Patience {
@@ -118,7 +119,7 @@ impl Patience {
             since: 0,
             until: 0,
             is_long: false,
-            sleeps: false,
+            sleeps_until: None,
         }
     }
 
@@ -140,9 +141,12 @@ impl Patience {
         if std::mem::take(&mut self.is_long) {
             self.habit.paid();
         }
-        if std::mem::take(&mut self.sleeps) && self.wait == Wait::Adaptive {
-            let waited = clock::monotonic_ns().saturating_sub(self.since);
-            self.habit.slept(waited);
+        if let (Some(until), Wait::Adaptive) = (self.sleeps_until.take(), self.wait) {
+            let now = clock::monotonic_ns();
+            // One that its deadline has ended says nothing of when something comes.
+            if now < until {
+                self.habit.slept(now.saturating_sub(self.since));
+            }
         }
         self.yields = 0;
     }
@@ -160,6 +164,8 @@ impl Patience {
 
     /// As [`step`](Patience::step), where a look is a call of the kernel: fewer of them.
     pub(crate) fn dear_step(&mut self, timeout: &mut Timeout) -> Step {
+        // The time begins to pass with the first look.
+        timeout.deadline();
         self.turns = self.turns.max(EAGER_TURNS);
         self.slow_step(timeout)
     }
@@ -186,7 +192,9 @@ impl Patience {
     fn look_at_the_clock(&mut self, deadline: Deadline) -> Step {
         let now = clock::monotonic_ns();
         if deadline.as_ns().is_some_and(|at| now >= at) {
-            self.is_long = false;
+            if std::mem::take(&mut self.is_long) {
+                self.habit.give_up();
+            }
             return Step::TimedOut;
         }
         match self.wait {
@@ -200,18 +208,18 @@ impl Patience {
             self.until = now.saturating_add(SPIN_NS);
         } else if now >= self.until {
             if self.yields >= YIELDS && now.saturating_sub(self.since) >= self.habit.budget() {
-                return self.sleep();
+                return self.sleep(deadline);
             }
             self.offer(now);
         }
         Step::Again
     }
 
-    fn sleep(&mut self) -> Step {
+    fn sleep(&mut self, deadline: Deadline) -> Step {
         if std::mem::take(&mut self.is_long) {
             self.habit.give_up();
         }
-        self.sleeps = true;
+        self.sleeps_until = Some(deadline.as_ns().unwrap_or(u64::MAX));
         Step::Sleep
     }
 
@@ -309,6 +317,26 @@ mod tests {
         let spun = spin(&mut patience);
         assert!(spun >= LONG_SPIN_NS || patience.habit.penalty > 0);
         assert!(!patience.habit.spins_long);
+    }
+
+    #[test]
+    fn what_its_deadline_has_ended_teaches_not_to_spin() {
+        let mut patience = Patience::new(Wait::Adaptive);
+        patience.turns = FREE_TURNS;
+        patience.since = clock::monotonic_ns();
+        patience.sleeps_until = Some(patience.since);
+        patience.begin();
+        assert!(
+            !patience.habit.spins_long,
+            "a sleep that nothing else ended"
+        );
+        patience.habit.spins_long = true;
+        patience.is_long = true;
+        assert_eq!(
+            patience.look_at_the_clock(Deadline::passed()),
+            Step::TimedOut
+        );
+        assert!(!patience.habit.spins_long, "a long spin in vain");
     }
 
     #[test]

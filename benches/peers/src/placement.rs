@@ -61,25 +61,33 @@ fn agree(one: f64, other: f64) -> bool {
     one.max(other) <= DRIFT * one.min(other)
 }
 
-/// The placements of a run, with the round trip by which each was first told. What agrees with that is the same
-/// one, so that a machine whose cores lie at a border between two does not tear its samples apart.
+/// The placements of a run, with the round trips by which they were first told. What agrees with one of those, the nearest,
+/// is of the same placement: so a machine whose cores lie at the border of two tears fewer of its samples apart. On such
+/// a machine the names depend on what was seen first.
 #[derive(Default)]
 struct Seen(Vec<(f64, Placement)>);
 
 impl Seen {
-    fn place(&mut self, nanos: f64) -> Option<Placement> {
-        let known = self.0.iter().find(|(first, _)| agree(*first, nanos));
-        if let Some((_, placement)) = known {
-            return Some(*placement);
-        }
-        let placement = Placement::of(nanos)?;
-        self.0.push((nanos, placement));
-        Some(placement)
+    fn known(&self, nanos: f64) -> Option<Placement> {
+        let apart = |first: f64| first.max(nanos) / first.min(nanos);
+        let agreeing = self.0.iter().filter(|(first, _)| agree(*first, nanos));
+        let nearest = agreeing.min_by(|one, other| apart(one.0).total_cmp(&apart(other.0)));
+        nearest.map(|(_, placement)| *placement)
     }
 
     fn between(&mut self, before: f64, after: f64) -> Option<Placement> {
-        let placement = self.place(before)?;
-        (agree(before, after) && self.place(after) == Some(placement)).then_some(placement)
+        if !agree(before, after) {
+            return None;
+        }
+        match (self.known(before), self.known(after)) {
+            (Some(one), Some(other)) => (one == other).then_some(one),
+            (Some(one), None) | (None, Some(one)) => Some(one),
+            (None, None) => {
+                let placement = Placement::of(before)?;
+                self.0.push((before, placement));
+                Some(placement)
+            }
+        }
     }
 }
 

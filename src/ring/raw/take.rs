@@ -1,5 +1,7 @@
 //! The end of a ring that takes records out.
 
+mod run;
+
 use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::{ConsumerCursor, Word};
 use crate::ring::memory::RingMemory;
@@ -135,46 +137,6 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
             _ => self.accept.allows::<WORDS>(header, available),
         };
         is_good.then_some(Found { at, first })
-    }
-
-    /// Goes past records that are known of, at most `most`, and shows the type and a copy of the payload of each; how many
-    /// there were. They are released in steps of `step` bytes, the last ones not. It ends before one that
-    /// [`ready`](Self::ready) does not give.
-    ///
-    /// What is counted stays in registers: a round is as short as the processor's way from a store to the next load.
-    #[inline]
-    pub(crate) fn take_run(
-        &mut self,
-        most: usize,
-        step: u64,
-        buffer: &mut Vec<u8>,
-        mut each: impl FnMut(u16, &[u8]),
-    ) -> usize {
-        const { assert!(WORDS == PLAIN) };
-        let mut at = self.cursor.next();
-        let mut available = self.cursor.known();
-        let mut taken = 0;
-        while taken < most && available > 0 {
-            let first = self.memory.records().word(at).load_relaxed();
-            if !self.is_like_last(first, available) && !self.measure(first, available) {
-                break;
-            }
-            let found = Found { at, first };
-            if buffer.len() < found.len() {
-                buffer.resize(found.len(), 0);
-            }
-            let payload = buffer.get_mut(..found.len()).unwrap_or_default();
-            self.read(&found, payload);
-            self.cursor.advance(self.last.whole);
-            at = at.wrapping_add(self.last.whole);
-            available -= self.last.whole;
-            if self.cursor.unreleased() >= step {
-                self.release(at);
-            }
-            taken += 1;
-            each(found.kind(), payload);
-        }
-        taken
     }
 
     /// Whether a header of a queue is that of the last record, and as much is available.

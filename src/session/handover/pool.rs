@@ -30,7 +30,7 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Kept {
-    /// The one used last stands last.
+    /// The one used last mostly stands last.
     segments: Vec<Arc<Segment>>,
     next: u64,
 }
@@ -155,7 +155,8 @@ impl Pool {
 impl Kept {
     /// The smallest free segment that holds `len` bytes.
     fn fitting(&mut self, len: u64) -> Option<Arc<Segment>> {
-        let segments = self.segments.iter().enumerate();
+        // Of equal ones the last, so that one is used again and again.
+        let segments = self.segments.iter().enumerate().rev();
         let (index, _) = segments
             .filter(|(_, segment)| is_free(segment) && segment.capacity() >= len)
             .min_by_key(|(_, segment)| segment.capacity())?;
@@ -180,6 +181,8 @@ impl Kept {
         let (mut free, used): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
             .into_iter()
             .partition(is_free);
+        // Of equal ones the one used last is kept.
+        free.reverse();
         free.sort_by_key(|segment| std::cmp::Reverse(segment.capacity()));
         let surplus = free.split_off(left.min(free.len()));
         self.segments = used;
