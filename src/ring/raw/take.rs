@@ -133,19 +133,20 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         }
         let (at, first, header) = self.header();
         let is_good = match WORDS {
-            PLAIN => self.is_like_last(first, available) || self.measure(first, available),
+            PLAIN => self.accepts(first, available),
             _ => self.accept.allows::<WORDS>(header, available),
         };
         is_good.then_some(Found { at, first })
     }
 
-    /// Whether a header of a queue is that of the last record, and as much is available.
+    /// Whether a header of a queue is accepted: mostly it is that of the last record.
     #[inline(always)]
-    fn is_like_last(&self, first: u64, available: u64) -> bool {
-        first == self.last.first && self.last.whole <= available
+    fn accepts(&mut self, first: u64, available: u64) -> bool {
+        let is_like_last = first == self.last.first && self.last.whole <= available;
+        is_like_last || self.measure(first, available)
     }
 
-    /// Whether a header of a queue is accepted; the next ones are compared with it then.
+    /// Whether a header that is another one is accepted; the next ones are compared with it then.
     #[cold]
     #[inline(never)]
     fn measure(&mut self, first: u64, available: u64) -> bool {

@@ -44,7 +44,7 @@ impl RawConsumer<PLAIN> {
                 return taken;
             }
             let first = self.memory.records().word(at).load_relaxed();
-            if !self.is_like_last(first, available) && !self.measure(first, available) {
+            if !self.accepts(first, available) {
                 return taken;
             }
             found = Found { at, first };
