@@ -197,6 +197,21 @@ fn the_room_of_a_record_whose_reader_panicked_is_given_back_by_the_next_look() {
 }
 
 #[test]
+fn a_drain_gives_room_back_whenever_a_quarter_was_read() {
+    let (mut producer, mut consumer) = queue(64, 24);
+    for kind in 1..=8 {
+        producer.try_push(kind, &[]).unwrap();
+    }
+    let mut has_room = Vec::new();
+    let taken = consumer.drain(usize::MAX, |kind, _| {
+        has_room.push(producer.try_push(kind + 8, &[]).is_ok());
+    });
+    assert_eq!(taken, Ok(8));
+    // Two records are a quarter: two are pushed for each two that were read.
+    assert_eq!(has_room, [false, true, true, true, true, true, true, true]);
+}
+
+#[test]
 fn a_ring_of_every_phase_takes_its_longest_record() {
     for start in (0..64).step_by(8) {
         let (mut producer, mut consumer) = queue(64, start);

@@ -37,6 +37,12 @@ impl RingBytes {
         &self.region.as_words()[self.index(position)]
     }
 
+    /// The words from the one on in which the byte `position` lies up to the end of the region.
+    #[inline(always)]
+    pub(crate) fn row_from(&self, position: u64) -> &[AtomicU64] {
+        &self.region.as_words()[self.index(position)..]
+    }
+
     /// The words from the one on in which the byte `position` lies; `None` where they go around the end.
     #[inline(always)]
     fn row<const N: usize>(&self, position: u64) -> Option<&[AtomicU64; N]> {

@@ -58,6 +58,24 @@ impl Last {
             whole: record_len::<PLAIN>(Header::unpack([first, 0]).length),
         }
     }
+
+    /// Whether the header of the next record is accepted.
+    #[inline(always)]
+    fn accepts(&mut self, accept: &Accept, first: u64, available: u64) -> bool {
+        let is_like_last = first == self.first && self.whole <= available;
+        is_like_last || self.measure(accept, first, available)
+    }
+
+    /// Whether a header that is another one is accepted; the next ones are compared with it then.
+    #[inline]
+    fn measure(&mut self, accept: &Accept, first: u64, available: u64) -> bool {
+        let header = Header::unpack([first, accept.generation]);
+        let is_good = accept.allows::<PLAIN>(header, available);
+        if is_good {
+            *self = Last::of(first);
+        }
+        is_good
+    }
 }
 
 /// The end that takes records out.
@@ -133,29 +151,10 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         }
         let (at, first, header) = self.header();
         let is_good = match WORDS {
-            PLAIN => self.accepts(first, available),
+            PLAIN => self.last.accepts(&self.accept, first, available),
             _ => self.accept.allows::<WORDS>(header, available),
         };
         is_good.then_some(Found { at, first })
-    }
-
-    /// Whether a header of a queue is accepted: mostly it is that of the last record.
-    #[inline(always)]
-    fn accepts(&mut self, first: u64, available: u64) -> bool {
-        let is_like_last = first == self.last.first && self.last.whole <= available;
-        is_like_last || self.measure(first, available)
-    }
-
-    /// Whether a header that is another one is accepted; the next ones are compared with it then.
-    #[cold]
-    #[inline(never)]
-    fn measure(&mut self, first: u64, available: u64) -> bool {
-        let header = Header::unpack([first, self.accept.generation]);
-        let is_good = self.accept.allows::<WORDS>(header, available);
-        if is_good {
-            self.last = Last::of(first);
-        }
-        is_good
     }
 
     /// Has the next record fetched together with the tail that tells of it, and not after it.

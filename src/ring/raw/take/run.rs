@@ -2,14 +2,17 @@
 
 use super::{Found, RawConsumer};
 use crate::ring::cursor::Word;
-use crate::ring::record::PLAIN;
+use crate::ring::record::{PLAIN, header_len};
+use crate::sys::copy;
+use crate::sys::map::WORD;
 
 impl RawConsumer<PLAIN> {
     /// Goes past a record that [`ready`](Self::ready) has just given, and past those behind it that are known of,
     /// at most `most` (not 0), and shows the type and a copy of the payload of each; how many there were. Whenever `step`
     /// bytes were read they are released; what is left then is the caller's to release. It ends before one that is not accepted.
     ///
-    /// The index stays in a register: the next round need not wait until it is written to memory and loaded again.
+    /// The records up to the end of the memory are one slice, and the index stays in a register: the next round need not wait
+    /// until it is written to memory and loaded again.
     #[inline]
     pub(crate) fn take_run(
         &mut self,
@@ -23,31 +26,58 @@ impl RawConsumer<PLAIN> {
             (found.at, found.first),
             (self.cursor.next(), self.last.first)
         );
-        let mut available = self.cursor.known();
+        let Self {
+            memory,
+            cursor,
+            accept,
+            last,
+            ..
+        } = self;
+        let records = memory.records();
+        let mut row = records.row_from(found.at);
+        let (mut at, mut available) = (found.at, cursor.known());
         let mut taken = 0;
         loop {
-            if buffer.len() < found.len() {
-                buffer.resize(found.len(), 0);
+            // What holds for all records with this header.
+            let (kind, len, whole) = (found.kind(), found.len(), last.whole);
+            let words = PLAIN + len.div_ceil(WORD);
+            if buffer.len() < len {
+                buffer.resize(len, 0);
             }
-            let payload = buffer.get_mut(..found.len()).unwrap_or_default();
-            self.read(&found, payload);
-            let whole = self.last.whole;
-            self.cursor.advance(whole);
-            let at = found.at.wrapping_add(whole);
-            available -= whole;
-            if self.cursor.unreleased() >= step {
-                self.release(at);
+            let payload = buffer.get_mut(..len).unwrap_or_default();
+            loop {
+                if let Some(from) = row.get(PLAIN..words) {
+                    copy::load(from, payload);
+                    row = &row[words..];
+                } else {
+                    records.read(at.wrapping_add(header_len::<PLAIN>()), payload);
+                    row = &[];
+                }
+                at = at.wrapping_add(whole);
+                available -= whole;
+                cursor.advance(whole);
+                if cursor.unreleased() >= step {
+                    cursor.release(at, &memory.control().head);
+                }
+                taken += 1;
+                each(kind, payload);
+                if taken >= most || available == 0 {
+                    return taken;
+                }
+                if row.is_empty() {
+                    row = records.row_from(at);
+                }
+                let Some(first) = row.first().map(Word::load_relaxed) else {
+                    return taken;
+                };
+                if first != found.first || available < whole {
+                    found = Found { at, first };
+                    break;
+                }
             }
-            taken += 1;
-            each(found.kind(), payload);
-            if taken >= most || available == 0 {
+            if !last.measure(accept, found.first, available) {
                 return taken;
             }
-            let first = self.memory.records().word(at).load_relaxed();
-            if !self.accepts(first, available) {
-                return taken;
-            }
-            found = Found { at, first };
         }
     }
 }
