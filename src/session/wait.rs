@@ -171,6 +171,9 @@ impl Patience {
     }
 
     fn slow_step(&mut self, timeout: &mut Timeout) -> Step {
+        if self.wait == Wait::Park && timeout.begins() {
+            return Step::Sleep;
+        }
         let spins = self.wait != Wait::Park && !timeout.is_zero();
         if !spins || (self.turns >= FREE_TURNS && self.turns.is_multiple_of(TURNS_A_LOOK)) {
             let step = self.look_at_the_clock(timeout.deadline());

@@ -195,6 +195,13 @@ impl Timeout {
             .get_or_insert_with(|| Deadline::after(self.allowed))
     }
 
+    /// Computes the deadline; whether it did so just now and there is something to wait for, so that it cannot have passed.
+    pub(crate) fn begins(&mut self) -> bool {
+        let begins = self.deadline.is_none() && !self.is_zero();
+        self.deadline();
+        begins
+    }
+
     /// The deadline for a peer's eyes, in nanoseconds, by the coarse clock, which is cheaper: at most a tick late and
     /// never early. 0 for none.
     #[inline]
@@ -212,6 +219,16 @@ impl Timeout {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_timeout_begins_once_and_not_at_all_if_nothing_is_to_be_waited_for() {
+        let mut timeout = Timeout::new(Duration::from_secs(1));
+        assert!(timeout.begins());
+        let deadline = timeout.deadline();
+        assert!(!timeout.begins());
+        assert_eq!(timeout.deadline(), deadline);
+        assert!(!Timeout::new(Duration::ZERO).begins());
+    }
 
     #[test]
     fn a_deadline_passes_and_says_what_was_allowed() {

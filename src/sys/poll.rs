@@ -21,7 +21,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, Result};
 
-use crate::sys::clock::Deadline;
+use crate::sys::clock::{self, Deadline};
 use crate::sys::fork::Registered;
 use crate::sys::timer::Timer;
 
@@ -29,7 +29,7 @@ use crate::sys::timer::Timer;
 const LONGEST_LEG: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// From how far away on a deadline is left to the alarm, which wakes a waiter needlessly once in such a time at most.
-const FAR: Duration = Duration::from_millis(200);
+const FAR_NS: u64 = 200_000_000;
 
 /// What to be told of about a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,21 +198,20 @@ impl Epoll {
     /// Waits until at least one descriptor is ready, or the deadline has passed: then the result is 0.
     pub(crate) fn wait(&self, events: &mut Events, deadline: Deadline) -> Result<usize> {
         loop {
+            let is_far = |at: &u64| at.saturating_sub(clock::coarse_ns()) >= FAR_NS;
+            let far = deadline.as_ns().filter(is_far);
+            if far.is_some_and(|at| self.alarm.rings_by(&self.fd, at)) {
+                match self.fetch(events, None)? {
+                    0 => continue,
+                    count => return Ok(count),
+                }
+            }
             let left = deadline.remaining();
-            let count = match left.map(whole_milliseconds) {
-                None => self.fetch(events, None)?,
-                Some(Duration::ZERO) => {
-                    if left != Some(Duration::ZERO) {
-                        poll_once(&mut [PollFd::new(&self.fd, PollFlags::IN)], left)?;
-                    }
-                    self.fetch(events, Some(Duration::ZERO))?
-                }
-                leg => {
-                    let far = deadline.as_ns().filter(|_| leg >= Some(FAR));
-                    let alarmed = far.is_some_and(|at| self.alarm.rings_by(&self.fd, at));
-                    self.fetch(events, if alarmed { None } else { leg })?
-                }
-            };
+            let leg = left.map(whole_milliseconds);
+            if leg == Some(Duration::ZERO) && left != leg {
+                poll_once(&mut [PollFd::new(&self.fd, PollFlags::IN)], left)?;
+            }
+            let count = self.fetch(events, leg)?;
             if count > 0 || left == Some(Duration::ZERO) {
                 return Ok(count);
             }

@@ -24,7 +24,17 @@ fn pattern(len: usize) -> Vec<u8> {
 
 fn lengths() -> impl Iterator<Item = usize> {
     let small = if cfg!(miri) { 150 } else { 700 };
-    (0..small).chain([1000, 1023, 1024, 1025, 4095, 4096, 4097, 65_543, (512 << 10) + 7])
+    (0..small).chain([
+        1000,
+        1023,
+        1024,
+        1025,
+        4095,
+        4096,
+        4097,
+        65_543,
+        (512 << 10) + 7,
+    ])
 }
 
 #[test]
