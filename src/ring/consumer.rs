@@ -148,33 +148,28 @@ impl Consumer {
 
     #[inline(always)]
     fn next(&mut self) -> Result<Found, PopError> {
-        loop {
-            match self.raw.ready() {
-                Some(found) => return Ok(found),
-                None => self.none()?,
-            }
+        match self.raw.ready() {
+            Some(found) => Ok(found),
+            None => self.look_closer(),
         }
     }
 
-    /// Why there is no record, unless one has come meanwhile. An empty ring is closed only if it is still empty after its
+    /// A record that has come meanwhile, or why there is none. An empty ring is closed only if it is still empty after its
     /// producer was seen to be gone.
     #[cold]
-    fn none(&mut self) -> Result<(), PopError> {
+    fn look_closer(&mut self) -> Result<Found, PopError> {
         // Who was shown the last ones may have panicked.
         if self.raw.unreleased() > 0 {
             self.raw.release_read();
         }
-        if self.raw.peek().map_err(PopError::Corrupt)?.is_some() {
-            return Ok(());
+        if let Some(found) = self.raw.peek().map_err(PopError::Corrupt)? {
+            return Ok(found);
         }
         if !self.is_closed() {
             return Err(PopError::Empty);
         }
-        match self.raw.peek() {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) => Err(PopError::Closed),
-            Err(why) => Err(PopError::Corrupt(why)),
-        }
+        let last = self.raw.peek().map_err(PopError::Corrupt)?;
+        last.ok_or(PopError::Closed)
     }
 
     #[inline]

@@ -197,16 +197,14 @@ impl Epoll {
 
     /// Waits until at least one descriptor is ready, or the deadline has passed: then the result is 0.
     pub(crate) fn wait(&self, events: &mut Events, deadline: Deadline) -> Result<usize> {
+        // Behind at times, so it only tells whether the first leg is left to the alarm.
+        let mut now = clock::coarse_ns();
         loop {
-            let is_far = |at: &u64| at.saturating_sub(clock::coarse_ns()) >= FAR_NS;
-            let far = deadline.as_ns().filter(is_far);
-            if far.is_some_and(|at| self.alarm.rings_by(&self.fd, at)) {
-                match self.fetch(events, None)? {
-                    0 => continue,
-                    count => return Ok(count),
-                }
-            }
-            let left = deadline.remaining();
+            let far = deadline
+                .as_ns()
+                .filter(|at| at.saturating_sub(now) >= FAR_NS);
+            let alarmed = far.is_some_and(|at| self.alarm.rings_by(&self.fd, at));
+            let left = if alarmed { None } else { deadline.remaining() };
             let leg = left.map(whole_milliseconds);
             if leg == Some(Duration::ZERO) && left != leg {
                 poll_once(&mut [PollFd::new(&self.fd, PollFlags::IN)], left)?;
@@ -215,6 +213,7 @@ impl Epoll {
             if count > 0 || left == Some(Duration::ZERO) {
                 return Ok(count);
             }
+            now = clock::monotonic_ns();
         }
     }
 
