@@ -27,7 +27,7 @@ use osps_ipc::detector::{Cause, Death, Verdict};
 use osps_ipc::restart::{ExitCause, Policy};
 use osps_ipc::supervisor::{Event, Rung};
 use osps_ipc::{
-    ClientOptions, Directory, HeartbeatView, Monitor, MonitorOptions, Name, Probed, Report,
+    Client, ClientOptions, Directory, HeartbeatView, Monitor, MonitorOptions, Name, Probed, Report,
     Request, ServerOptions, SupervisorOptions,
 };
 use rustix::process::{Resource, getrlimit};
@@ -144,14 +144,14 @@ fn no_dumps() -> Option<String> {
 }
 
 /// Has servers die with ever more memory to dump, until `seen` tells of the dump: a small one can be over between two looks.
-fn dumped<T>(place: &Scratch, mut seen: impl FnMut() -> Option<T>) -> Option<T> {
+/// It drops the client who asked for it once the server has ended, or the next one would be asked too.
+fn dumped<T>(place: &Scratch, mut seen: impl FnMut(Client) -> Option<T>) -> Option<T> {
     for megabytes in ["64", "128", "256", "512"] {
         let mut client = client(place);
         client.submit(Request::new(DUMP, megabytes), SOON).unwrap();
-        if let Some(seen) = seen() {
+        if let Some(seen) = seen(client) {
             return Some(seen);
         }
-        drop(client);
     }
     skipped("each dump was over before it was seen");
     None
@@ -165,7 +165,7 @@ fn a_process_that_dumps_its_core_is_dying_and_waited_for() {
     let place = Scratch::new();
     let mut supervised = Supervised::serving(&place);
     supervised.until_ready();
-    dumped(&place, || {
+    dumped(&place, |client| {
         let mut dying = false;
         let cause = supervised.until(|event| match event {
             Event::Ended { report, .. } => Some(Some(report.end.cause)),
@@ -183,6 +183,7 @@ fn a_process_that_dumps_its_core_is_dying_and_waited_for() {
         // On a busy machine it can take longer than it may to have so much memory.
         let came_to_it = dying || !matches!(cause, ExitCause::KilledAsHung(_));
         assert!(!came_to_it || cause == ExitCause::Died(dumped), "{cause:?}");
+        drop(client);
         supervised.until_ready();
         dying.then_some(())
     });
@@ -201,8 +202,9 @@ fn a_dump_that_takes_too_long_is_cut_short() {
     let options = SupervisorOptions::new(command("serve", place.path())).policy(policy);
     let mut supervised = Supervised::with_config(options, &place, hurried);
     supervised.until_ready();
-    dumped(&place, || {
+    dumped(&place, |client| {
         let cause = supervised.until_ended();
+        drop(client);
         supervised.until_ready();
         (cause == ExitCause::KilledInDump).then_some(())
     });
