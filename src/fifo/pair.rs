@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::fifo;
 use crate::sys::fork::{self, Registered, Stamp};
+use crate::sys::lock::Flock;
 use crate::sys::poll::{Epoll, Events, Interest};
 use crate::sys::process::Identity;
 
@@ -83,7 +84,7 @@ pub(super) const WRITE_END: u64 = 1;
 pub struct FifoPair {
     pub(super) names: Names,
     pub(super) side: Side,
-    pub(super) read_end: Registered,
+    pub(super) read_end: Flock,
     /// None until the peer was there once. It heals when a successor opens the other end.
     pub(super) write_end: Option<Registered>,
     pub(super) epoll: Epoll,
@@ -138,8 +139,9 @@ impl FifoPair {
         let incoming = names.incoming(side);
         let path = names.path_of(incoming);
         let read_end = fifo::open_read_end(names.directory(), incoming.name.as_str())
+            .map(Flock::of)
             .map_err(|refusal| refusal.into_error(&path))?;
-        if !fifo::try_lock(&read_end).map_err(Error::os("lock", &path))? {
+        if !read_end.try_exclusive().map_err(Error::os("lock", &path))? {
             names.set_owned(false);
             return Err(Error::InUse { path });
         }

@@ -214,6 +214,19 @@ fn the_creators_end_is_taken_over_and_only_when_it_is_free() {
 }
 
 #[test]
+fn an_end_that_was_dropped_is_free_although_a_child_has_not_yet_come_to_its_exec() {
+    let dir = Scratch::new();
+    let creator = FifoPair::create(&dir, &name()).unwrap();
+    let opener = FifoPair::open(&dir, &name()).unwrap();
+    // What such a child has.
+    let _copies = [&creator, &opener].map(|pair| pair.read_end.as_fd().try_clone_to_owned());
+    drop(opener);
+    FifoPair::open(&dir, &name()).unwrap();
+    creator.leave();
+    FifoPair::take_over(&dir, &name()).unwrap();
+}
+
+#[test]
 fn names_that_lead_elsewhere_are_not_removed() {
     let dir = Scratch::new();
     let mut a = FifoPair::create(&dir, &name()).unwrap();

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno, ReadWriteFlags, Result};
 use rustix::path::Arg;
 
@@ -192,15 +192,6 @@ fn write_with_mask(fd: impl AsFd, parts: &[IoSlice<'_>]) -> Result<usize> {
 /// Gives back all but one page of a pipe's buffer, if the kernel will: a user's pipes share a limit.
 pub(crate) fn shrink(fd: impl AsFd) {
     let _ = rustix::pipe::fcntl_setpipe_size(fd, 1);
-}
-
-/// Locks a FIFO by the end to read from, until its last copy is closed; `false` if another open file has the lock.
-pub(crate) fn try_lock(fd: impl AsFd) -> Result<bool> {
-    match retry(|| fs::flock(fd.as_fd(), FlockOperation::NonBlockingLockExclusive)) {
-        Ok(()) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(errno),
-    }
 }
 
 #[cfg(test)]

@@ -141,10 +141,13 @@ pub(crate) struct Flock {
 impl Flock {
     /// Opens what is to be locked, and takes nothing yet.
     pub(crate) fn open(open: impl FnOnce() -> Result<OwnedFd>) -> Result<Flock> {
-        Ok(Flock {
-            fd: Registered::open(open)?,
-            stamp: fork::stamp(),
-        })
+        Registered::open(open).map(Flock::of)
+    }
+
+    /// For a descriptor whose open file description is this one's alone.
+    pub(crate) fn of(fd: Registered) -> Flock {
+        let stamp = fork::stamp();
+        Flock { fd, stamp }
     }
 
     /// Takes it shared, without waiting; `false`: somebody has it for himself, and what was held here is let go of.
@@ -155,6 +158,12 @@ impl Flock {
     /// Takes it exclusive, without waiting; `false`: somebody has it, and what was held here is let go of.
     pub(crate) fn try_exclusive(&self) -> Result<bool> {
         flock(&self.fd, FlockOperation::NonBlockingLockExclusive)
+    }
+}
+
+impl AsFd for Flock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

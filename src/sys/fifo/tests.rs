@@ -89,18 +89,6 @@ fn a_dead_reader_is_an_error_and_the_same_end_heals_with_a_new_reader() {
 }
 
 #[test]
-fn a_fifo_is_locked_by_one_open_file_at_a_time() {
-    let dir = Scratch::new();
-    make_fifo(dir.fd(), "f").unwrap();
-    let first = open_read_end(dir.fd(), "f").unwrap();
-    let second = open_read_end(dir.fd(), "f").unwrap();
-    assert_eq!(try_lock(&first), Ok(true));
-    assert_eq!(try_lock(&second), Ok(false));
-    drop(first);
-    assert_eq!(try_lock(&second), Ok(true));
-}
-
-#[test]
 fn frames_of_eight_writers_stay_whole() {
     const WRITERS: u8 = 8;
     const FRAMES: u32 = 2_500;
