@@ -219,7 +219,8 @@ fn an_end_that_was_dropped_is_free_although_a_child_has_not_yet_come_to_its_exec
     let creator = FifoPair::create(&dir, &name()).unwrap();
     let opener = FifoPair::open(&dir, &name()).unwrap();
     // What such a child has.
-    let _copies = [&creator, &opener].map(|pair| pair.read_end.as_fd().try_clone_to_owned());
+    let copy = |pair: &FifoPair| pair.read_end.as_fd().try_clone_to_owned().unwrap();
+    let _copies = [copy(&creator), copy(&opener)];
     drop(opener);
     FifoPair::open(&dir, &name()).unwrap();
     creator.leave();

@@ -91,7 +91,7 @@ impl RingBytes {
     #[inline(always)]
     pub(crate) fn write(&self, position: u64, bytes: &[u8]) {
         debug_assert!(bytes.len() <= self.capacity());
-        let to = &self.region.as_words()[self.index(position)..];
+        let to = self.row_from(position);
         if bytes.len() <= to.len() * WORD {
             copy::store(to, bytes);
         } else {
@@ -113,7 +113,7 @@ impl RingBytes {
     #[inline(always)]
     pub(crate) fn read(&self, position: u64, into: &mut [u8]) {
         debug_assert!(into.len() <= self.capacity());
-        let from = &self.region.as_words()[self.index(position)..];
+        let from = self.row_from(position);
         if into.len() <= from.len() * WORD {
             copy::load(from, into);
         } else {
