@@ -94,6 +94,7 @@ mod reply;
 mod status;
 mod wire;
 
+pub(crate) use call::LastHeader;
 pub use call::{RequestBody, RequestForm, RequestHeader, RequestView};
 pub use error::{DecodeError, TargetProblem};
 pub use kind::{BadKind, Kinds, RequestKind};

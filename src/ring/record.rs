@@ -43,8 +43,10 @@ pub(crate) const OF_SESSION: usize = 2;
 /// Header words in a ring whose records have a generation and a state.
 pub(crate) const WITH_STATE: usize = 3;
 
+/// Which word of a header is the state.
+pub(crate) const STATE: usize = 2;
 /// Where the state word stands in a record that has one.
-pub(crate) const STATE_OFFSET: u64 = 16;
+pub(crate) const STATE_OFFSET: u64 = STATE as u64 * 8;
 /// The most attempts that are counted; there the count stays.
 pub(crate) const MAX_ATTEMPTS: u32 = 0x00ff_ffff;
 

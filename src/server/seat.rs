@@ -88,7 +88,12 @@ impl Seat {
     /// Takes the next request, if there is one.
     #[inline]
     pub(super) fn take(&self) -> Result<Block<Delivery>, Next> {
-        self.with(Err(Next::Nothing(0)), |core| core.next(&self.large))
+        self.with(Err(Next::Nothing(0)), |core| {
+            match core.next_now(&self.large) {
+                Some(delivery) => Ok(delivery),
+                None => core.next(&self.large),
+            }
+        })
     }
 
     /// Answers the request of this ticket. Where the answer itself cannot be sent, says so to the client too.

@@ -65,25 +65,45 @@ impl RingBytes {
         std::array::from_fn(|n| word(n).load(Ordering::Relaxed))
     }
 
-    /// Stores words from `position` on, around the end where need be.
+    /// Stores words from `position` on, and copies `bytes` in behind them, as [`write`](Self::write) does.
     #[inline(always)]
-    pub(crate) fn store<const N: usize>(&self, position: u64, words: [u64; N]) {
-        match self.row::<N>(position) {
-            Some(row) => {
-                for (to, word) in row.iter().zip(words) {
-                    to.store(word, Ordering::Relaxed);
-                }
+    pub(crate) fn put<const HEAD: usize, const LEAD: usize>(
+        &self,
+        position: u64,
+        head: [u64; HEAD],
+        lead: [u64; LEAD],
+        bytes: &[u8],
+    ) {
+        let row = self.row_from(position);
+        if let Some((to_head, row)) = row.split_first_chunk::<HEAD>()
+            && let Some((to_lead, row)) = row.split_first_chunk::<LEAD>()
+            && bytes.len() <= row.len() * WORD
+        {
+            for (to, word) in to_head.iter().zip(head) {
+                to.store(word, Ordering::Relaxed);
             }
-            None => self.store_around(position, words),
+            for (to, word) in to_lead.iter().zip(lead) {
+                to.store(word, Ordering::Relaxed);
+            }
+            copy::store(row, bytes);
+        } else {
+            self.put_around(position, head, lead, bytes);
         }
     }
 
     #[cold]
-    fn store_around<const N: usize>(&self, mut position: u64, words: [u64; N]) {
-        for word in words {
+    fn put_around<const HEAD: usize, const LEAD: usize>(
+        &self,
+        mut position: u64,
+        head: [u64; HEAD],
+        lead: [u64; LEAD],
+        bytes: &[u8],
+    ) {
+        for word in head.into_iter().chain(lead) {
             self.word(position).store(word, Ordering::Relaxed);
             position = position.wrapping_add(WORD as u64);
         }
+        self.write(position, bytes);
     }
 
     /// Copies `bytes` in from `position` on, around the end where need be, and fills the last word up with

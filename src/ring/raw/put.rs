@@ -59,12 +59,9 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         lead: [u64; LEAD],
         bytes: &[u8],
     ) -> Result<u64, Refused> {
-        let (at, to) = self.begin(header, LEAD * 8 + bytes.len())?;
-        let records = self.memory.records();
-        if LEAD > 0 {
-            records.store(to, lead.map(u64::to_le));
-        }
-        records.write(to.wrapping_add(LEAD as u64 * 8), bytes);
+        let (at, head) = self.begin(header, LEAD * 8 + bytes.len())?;
+        let lead = lead.map(u64::to_le);
+        self.memory.records().put(at, head, lead, bytes);
         Ok(at)
     }
 
@@ -80,14 +77,15 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         first: &[u8],
         second: &[u8],
     ) -> Result<u64, Refused> {
-        let (at, to) = self.begin(header, first.len() + second.len())?;
-        self.write_parts(to, first, second);
+        let (at, head) = self.begin(header, first.len() + second.len())?;
+        self.memory.records().put(at, head, [], &[]);
+        self.write_parts(at.wrapping_add(header_len::<WORDS>()), first, second);
         Ok(at)
     }
 
-    /// Takes room for a record and writes its header: gives its index, and that of its payload.
+    /// Takes room for a record: gives its index, and the words of its header.
     #[inline(always)]
-    fn begin(&mut self, header: Header, len: usize) -> Result<(u64, u64), Refused> {
+    fn begin(&mut self, header: Header, len: usize) -> Result<(u64, [u64; WORDS]), Refused> {
         let Ok(length) = u32::try_from(len) else {
             return Err(Refused::Full);
         };
@@ -95,9 +93,7 @@ impl<const WORDS: usize> RawProducer<WORDS> {
             .cursor
             .reserve(record_len::<WORDS>(length), &self.memory.control().head)?;
         let words = Header { length, ..header }.pack();
-        let words: [u64; WORDS] = std::array::from_fn(|n| words[n]);
-        self.memory.records().store(at, words);
-        Ok((at, at.wrapping_add(header_len::<WORDS>())))
+        Ok((at, std::array::from_fn(|n| words[n])))
     }
 
     /// Writes two parts as one, of which the first need not end with a word.

@@ -35,44 +35,45 @@ impl Found {
     }
 }
 
-/// The last record of a queue that was accepted. The next one mostly is like it, and is accepted by one comparison.
+/// The last record that was accepted. The next one mostly is like it, and is accepted by one comparison.
 #[derive(Debug)]
-struct Last {
-    /// Its header.
+struct Last<const WORDS: usize> {
+    /// The first word of its header.
     first: u64,
     /// The bytes of all of it.
     whole: u64,
 }
 
-impl Last {
+impl<const WORDS: usize> Last<WORDS> {
     /// None yet: one that is longer than any ring, so that none is like it.
-    const NONE: Last = Last {
+    const NONE: Self = Last {
         first: u64::MAX,
         whole: u64::MAX,
     };
 
     #[inline]
-    fn of(first: u64) -> Last {
+    fn of(first: u64) -> Self {
         Last {
             first,
-            whole: record_len::<PLAIN>(Header::unpack([first, 0]).length),
+            whole: record_len::<WORDS>(Header::unpack([first, 0]).length),
         }
     }
 
     /// Whether the header of the next record is accepted.
     #[inline(always)]
-    fn accepts(&mut self, accept: &Accept, first: u64, available: u64) -> bool {
-        let is_like_last = first == self.first && self.whole <= available;
-        is_like_last || self.measure(accept, first, available)
+    fn accepts(&mut self, accept: &Accept, words: [u64; 2], available: u64) -> bool {
+        let [first, generation] = words;
+        let is_like_last =
+            first == self.first && generation == accept.generation && self.whole <= available;
+        is_like_last || self.measure(accept, words, available)
     }
 
     /// Whether a header that is another one is accepted; the next ones are compared with it then.
     #[inline]
-    fn measure(&mut self, accept: &Accept, first: u64, available: u64) -> bool {
-        let header = Header::unpack([first, accept.generation]);
-        let is_good = accept.allows::<PLAIN>(header, available);
+    fn measure(&mut self, accept: &Accept, words: [u64; 2], available: u64) -> bool {
+        let is_good = accept.allows::<WORDS>(Header::unpack(words), available);
         if is_good {
-            *self = Last::of(first);
+            *self = Last::of(words[0]);
         }
         is_good
     }
@@ -84,7 +85,7 @@ pub(crate) struct RawConsumer<const WORDS: usize> {
     memory: RingMemory,
     cursor: ConsumerCursor,
     accept: Accept,
-    last: Last,
+    last: Last<WORDS>,
     sleeper: Sleeper,
     waker: Waker,
 }
@@ -128,11 +129,11 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
             self.expect();
             return Ok(None);
         }
-        let (at, first, header) = self.header();
-        self.accept.check::<WORDS>(header, available)?;
-        if WORDS == PLAIN {
-            self.last = Last::of(first);
-        }
+        let (at, words) = self.header();
+        self.accept
+            .check::<WORDS>(Header::unpack(words), available)?;
+        self.last = Last::of(words[0]);
+        let first = words[0];
         Ok(Some(Found { at, first }))
     }
 
@@ -149,11 +150,9 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
                 return None;
             }
         }
-        let (at, first, header) = self.header();
-        let is_good = match WORDS {
-            PLAIN => self.last.accepts(&self.accept, first, available),
-            _ => self.accept.allows::<WORDS>(header, available),
-        };
+        let (at, words) = self.header();
+        let is_good = self.last.accepts(&self.accept, words, available);
+        let first = words[0];
         is_good.then_some(Found { at, first })
     }
 
@@ -165,16 +164,16 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         }
     }
 
-    /// The next record's index, its header's first word, and its header.
+    /// The next record's index, and the first words of its header.
     #[inline(always)]
-    fn header(&self) -> (u64, u64, Header) {
+    fn header(&self) -> (u64, [u64; 2]) {
         let at = self.cursor.next();
         let records = self.memory.records();
         let words = match WORDS {
             PLAIN => [records.word(at).load_relaxed(), self.accept.generation],
             _ => records.load(at),
         };
-        (at, words[0], Header::unpack(words))
+        (at, words)
     }
 
     /// Copies the payload of a record out, as much of it as `into` has room for.
@@ -220,9 +219,9 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     pub(crate) fn advance(&mut self, found: &Found) -> u64 {
         debug_assert_eq!(found.at, self.cursor.next());
         // The processor guesses this branch, and so looks at a queue's next record before it has the length of this one.
-        let whole = match WORDS {
-            PLAIN if found.first == self.last.first => self.last.whole,
-            _ => record_len::<WORDS>(found.header().length),
+        let whole = match found.first == self.last.first {
+            true => self.last.whole,
+            false => record_len::<WORDS>(found.header().length),
         };
         self.cursor.advance(whole);
         self.cursor.next()

@@ -12,6 +12,7 @@ use super::answers::Outgoing;
 use crate::directory::Directory;
 use crate::error::Result;
 use crate::fifo::{BellReader, BellWriter};
+use crate::request::LastHeader;
 use crate::ring::ledger::Ledger;
 use crate::ring::raw::{self, RawConsumer, RawProducer};
 use crate::session::Broken;
@@ -57,6 +58,8 @@ pub(super) struct Core {
     /// For hand-over segments.
     pub(super) home: Home,
     pub(super) requests: RawConsumer<3>,
+    /// Of the request that was read last.
+    pub(super) last: LastHeader,
     pub(super) replies: RawProducer<2>,
     /// To the client, until the session ends.
     pub(super) bell: Option<BellWriter>,
@@ -106,6 +109,7 @@ impl Core {
         Ok(Core {
             suspects: Suspects::new(inherited, requests.seen()),
             requests,
+            last: LastHeader::NONE,
             replies: RawProducer::resume(memory.replies.clone())?,
             memory,
             geometry,

@@ -13,13 +13,13 @@ use crate::session::{Block, Broken};
 impl Core {
     /// Copies a message's header out.
     #[inline(always)]
-    pub(super) fn header_of(&self, found: &Found) -> Result<RequestHeader, Broken> {
+    pub(super) fn header_of(&mut self, found: &Found) -> Result<RequestHeader, Broken> {
         let lead = self.requests.lead::<{ RequestHeader::WORDS }>(found);
         let words = lead.ok_or(DecodeError::Truncated {
             needed: RequestHeader::LENGTH,
             found: found.len(),
         })?;
-        Ok(RequestHeader::of(words)?)
+        Ok(self.last.check(words)?)
     }
 
     /// Copies the rest of a message out and checks the copy. What is ours, not the client's fault, is told beside it.

@@ -75,7 +75,7 @@ impl RawConsumer<PLAIN> {
                     break;
                 }
             }
-            if !last.measure(accept, found.first, available) {
+            if !last.measure(accept, [found.first, accept.generation], available) {
                 return taken;
             }
         }
