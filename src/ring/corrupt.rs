@@ -27,6 +27,11 @@ pub enum Corrupt {
         /// The greatest index that would have been right.
         to: u64,
     },
+    /// The producer says that it began again at the memory's beginning, where the ring was not empty or that index is not one.
+    Rewound {
+        /// What was read.
+        found: u64,
+    },
     /// A record says that it is longer than what was published.
     Length {
         /// The bytes that the record would take, its header included.
@@ -70,6 +75,9 @@ impl fmt::Display for Corrupt {
                     f,
                     "tail index {found} is not a multiple of 8 in {from}..={to}"
                 )
+            }
+            Corrupt::Rewound { found } => {
+                write!(f, "a rewind to index {found}, which cannot be")
             }
             Corrupt::Length { needed, available } => {
                 write!(

@@ -16,14 +16,21 @@
 //! A queue frees a record as soon as it has been copied out; a session's request ring frees it only when it has
 //! been answered, so that a successor of a dead server finds it again.
 //!
+//! Where all that was published is freed, the producer of a session's ring may *rewind*: both sides go on at the next multiple
+//! of the capacity, where the memory begins, so that the same cache lines are used again and again. A third word,
+//! `rewound`, says which index that is. It lies between the tail that the consumer knows and the one that it then sees, and
+//! the consumer goes on there. To the producer, a `head` that stands where it stood before means that index too, until the
+//! consumer has freed something behind it.
+//!
 //! Each side keeps a copy of the other's index and looks at the shared word only when the copy says that there
 //! is nothing to read, or no room. What it then reads is checked against what it knew before: an index that is
 //! misaligned, that went back, or that ran past the other one is [`Corrupt`], never clamped.
 //!
 //! Two pairs of orderings carry everything:
 //!
-//! * `SYNC(record)`: [`ProducerCursor::publish`] stores the tail with release; [`ConsumerCursor::readable`]
+//! * `SYNC(record)`: [`ProducerCursor::publish`] stores the tail with release; [`ConsumerCursor::look`]
 //!   loads it with acquire. What the producer wrote before is seen by the consumer after.
+//!   That of `rewound` is one of those writes.
 //! * `SYNC(room)`: [`ConsumerCursor::release`] stores the head with release; [`ProducerCursor::reserve`]
 //!   loads it with acquire. The consumer's reads are over before the producer writes over them.
 //!
@@ -96,6 +103,20 @@ fn within(found: u64, from: u64, span: u64) -> bool {
     found.is_multiple_of(8) && found.wrapping_sub(from) <= span
 }
 
+/// Where the bytes begin that are not freed, in a ring that was taken up: at the head, or where it was rewound to since.
+fn begin(tail: u64, head: u64, rewound: u64) -> u64 {
+    match is_ahead(rewound, head, tail) {
+        true => rewound,
+        false => head,
+    }
+}
+
+/// Whether a ring was rewound to `rewound` between two of its indices.
+#[inline]
+fn is_ahead(rewound: u64, from: u64, to: u64) -> bool {
+    rewound != from && rewound.wrapping_sub(from) <= to.wrapping_sub(from)
+}
+
 /// The producer's side of the arithmetic.
 #[derive(Debug)]
 pub(crate) struct ProducerCursor {
@@ -106,17 +127,25 @@ pub(crate) struct ProducerCursor {
     reserved: u64,
     /// The consumer's index as last seen.
     head: u64,
+    /// What a rewind has passed over since the consumer has last freed anything: its word is so far behind `head`.
+    passed: u64,
 }
 
 impl ProducerCursor {
-    /// Takes up a ring of `capacity` bytes whose indices are `tail` and `head`: two zeros for a new one,
-    /// else what a predecessor left.
+    /// Takes up a ring of `capacity` bytes whose indices are `tail` and `head`, and that was rewound to `rewound`: zeros for a
+    /// new one, else what a predecessor left. Of one that is never rewound, `head` stands for the last.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no correct pair of users could have left these two.
-    pub(crate) fn resume(capacity: u64, tail: u64, head: u64) -> Result<Self, Corrupt> {
+    /// [`Corrupt`] if no correct pair of users could have left these.
+    pub(crate) fn resume(
+        capacity: u64,
+        tail: u64,
+        head: u64,
+        rewound: u64,
+    ) -> Result<Self, Corrupt> {
         debug_assert!(capacity.is_power_of_two() && capacity >= 8);
+        let (found, head) = (head, begin(tail, head, rewound));
         if !head.is_multiple_of(8) {
             return Err(Corrupt::Head {
                 found: head,
@@ -136,6 +165,7 @@ impl ProducerCursor {
             published: tail,
             reserved: tail,
             head,
+            passed: head.wrapping_sub(found),
         })
     }
 
@@ -166,7 +196,10 @@ impl ProducerCursor {
     /// [`Corrupt::Head`] if the index went back, passed what was reserved, or is misaligned.
     pub(crate) fn look<W: Word>(&mut self, head: &W) -> Result<u64, Corrupt> {
         // SYNC(room): pairs with ConsumerCursor::release.
-        let found = head.load_acquire();
+        let mut found = head.load_acquire();
+        if found == self.head.wrapping_sub(self.passed) {
+            found = self.head;
+        }
         // The consumer cannot have freed what it cannot have seen: the bound is what was published.
         if !within(found, self.head, self.published.wrapping_sub(self.head)) {
             return Err(Corrupt::Head {
@@ -175,14 +208,44 @@ impl ProducerCursor {
                 to: self.published,
             });
         }
-        self.head = found;
+        if found != self.head {
+            self.head = found;
+            self.passed = 0;
+        }
         Ok(self.room())
+    }
+
+    /// Goes on where the memory begins, if the consumer has freed all that was published. Nothing may be reserved and not
+    /// published.
+    ///
+    /// # Errors
+    ///
+    /// As [`look`](Self::look).
+    #[inline]
+    pub(crate) fn rewind<W: Word>(&mut self, head: &W, rewound: &W) -> Result<(), Corrupt> {
+        debug_assert_eq!(self.unpublished(), 0);
+        let at = self.published & (self.capacity - 1);
+        if at == 0 || self.look(head)? < self.capacity {
+            return Ok(());
+        }
+        self.passed = self.capacity - at;
+        self.head = self.published.wrapping_add(self.passed);
+        self.published = self.head;
+        self.reserved = self.head;
+        // SYNC(record): the tail that the consumer sees beyond it is stored later.
+        rewound.store_relaxed(self.head);
+        Ok(())
+    }
+
+    /// Whether the consumer has freed nothing since the last rewind.
+    pub(crate) fn is_rewound(&self) -> bool {
+        self.passed != 0
     }
 
     /// Shows all that was reserved to the consumer. Whatever was to be written there must have been.
     #[inline]
     pub(crate) fn publish<W: Word>(&mut self, tail: &W) {
-        // SYNC(record): pairs with ConsumerCursor::readable.
+        // SYNC(record): pairs with ConsumerCursor::look.
         tail.store_release(self.reserved);
         self.published = self.reserved;
     }
@@ -226,14 +289,20 @@ pub(crate) struct ConsumerCursor {
 }
 
 impl ConsumerCursor {
-    /// Takes up a ring of `capacity` bytes whose indices are `head` and `tail`: two zeros for a new one, else
-    /// what a predecessor left. Reading starts again at `head`.
+    /// Takes up a ring of `capacity` bytes, as [`ProducerCursor::resume`]. Reading starts again where the bytes
+    /// begin that were not freed.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no correct pair of users could have left these two.
-    pub(crate) fn resume(capacity: u64, head: u64, tail: u64) -> Result<Self, Corrupt> {
-        ProducerCursor::resume(capacity, tail, head)?;
+    /// As there.
+    pub(crate) fn resume(
+        capacity: u64,
+        head: u64,
+        tail: u64,
+        rewound: u64,
+    ) -> Result<Self, Corrupt> {
+        ProducerCursor::resume(capacity, tail, head, rewound)?;
+        let head = begin(tail, head, rewound);
         Ok(Self {
             capacity,
             head,
@@ -242,29 +311,41 @@ impl ConsumerCursor {
         })
     }
 
-    /// The published bytes that were not read yet. Looks at the producer's index only when none are known of.
+    /// Looks at the producer's index now, and gives the published bytes that were not read yet.
     ///
     /// # Errors
     ///
     /// [`Corrupt::Tail`] if the index went back, is misaligned, or more than the capacity ahead.
-    #[inline(always)]
-    pub(crate) fn readable<W: Word>(&mut self, tail: &W) -> Result<u64, Corrupt> {
-        match self.known() {
-            0 => self.look(tail),
-            known => Ok(known),
-        }
-    }
-
-    /// Looks at the producer's index now, and gives the published bytes that were not read yet: for a second
-    /// look before a sleep, and to take in a larger batch.
-    ///
-    /// # Errors
-    ///
-    /// As [`readable`](Self::readable).
     #[inline]
     pub(crate) fn look<W: Word>(&mut self, tail: &W) -> Result<u64, Corrupt> {
         // SYNC(record): pairs with ProducerCursor::publish.
+        self.see(tail.load_acquire())
+    }
+
+    /// As [`look`](Self::look), in a ring that may be rewound.
+    ///
+    /// # Errors
+    ///
+    /// Besides, [`Corrupt::Rewound`] if it was rewound where a record begins that was not freed, or to a place that is not where
+    /// the memory begins.
+    #[inline]
+    pub(crate) fn look_on<W: Word>(&mut self, tail: &W, rewound: &W) -> Result<u64, Corrupt> {
+        // SYNC(record): as there. What is seen after it is at least as new as what was stored before that tail.
         let found = tail.load_acquire();
+        let to = rewound.load_relaxed();
+        if is_ahead(to, self.tail, found) {
+            let is_free = self.head == self.tail && to.wrapping_sub(self.tail) <= self.capacity;
+            if !is_free || to & (self.capacity - 1) != 0 {
+                return Err(Corrupt::Rewound { found: to });
+            }
+            (self.head, self.next, self.tail) = (to, to, to);
+        }
+        self.see(found)
+    }
+
+    /// Takes in the producer's index.
+    #[inline(always)]
+    fn see(&mut self, found: u64) -> Result<u64, Corrupt> {
         let to = self.head.wrapping_add(self.capacity);
         if !within(found, self.tail, to.wrapping_sub(self.tail)) {
             return Err(Corrupt::Tail {
@@ -328,14 +409,14 @@ mod tests {
         // Just before the indices wrap.
         let start = u64::MAX - 39;
         let (tail, head) = words(start);
-        let mut producer = ProducerCursor::resume(CAPACITY, start, start).unwrap();
-        let mut consumer = ConsumerCursor::resume(CAPACITY, start, start).unwrap();
+        let mut producer = ProducerCursor::resume(CAPACITY, start, start, start).unwrap();
+        let mut consumer = ConsumerCursor::resume(CAPACITY, start, start, start).unwrap();
         assert_eq!(producer.reserve(40, &head), Ok(start));
         assert_eq!(producer.reserve(24, &head), Ok(0));
         assert_eq!(producer.reserve(8, &head), Err(Refused::Full));
-        assert_eq!(consumer.readable(&tail), Ok(0), "nothing is published yet");
+        assert_eq!(consumer.look(&tail), Ok(0), "nothing is published yet");
         producer.publish(&tail);
-        assert_eq!(consumer.readable(&tail), Ok(64));
+        assert_eq!(consumer.look(&tail), Ok(64));
         consumer.advance(40);
         assert_eq!(
             producer.reserve(8, &head),
@@ -345,13 +426,13 @@ mod tests {
         consumer.release(consumer.next(), &head);
         assert_eq!(producer.reserve(48, &head), Err(Refused::Full));
         assert_eq!(producer.reserve(40, &head), Ok(24));
-        assert_eq!(consumer.readable(&tail), Ok(24));
+        assert_eq!(consumer.look(&tail), Ok(24));
     }
 
     #[test]
     fn what_was_abandoned_is_never_seen() {
         let (tail, head) = words(0);
-        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0).unwrap();
+        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0, 0).unwrap();
         assert_eq!(producer.reserve(24, &head), Ok(0));
         producer.publish(&tail);
         assert_eq!(producer.reserve(40, &head), Ok(24));
@@ -365,7 +446,7 @@ mod tests {
     #[test]
     fn a_place_in_the_ring_is_ones_own_until_it_is_reserved_anew() {
         let (tail, head) = words(0);
-        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0).unwrap();
+        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0, 0).unwrap();
         assert!(!producer.still_holds(0, 24));
         let at = producer.reserve(24, &head).unwrap();
         let _ = producer.reserve(40, &head).unwrap();
@@ -382,21 +463,21 @@ mod tests {
     fn indices_that_no_correct_pair_leaves_are_corrupt() {
         for (tail, head) in [(72, 0), (8, 16), (0, 8), (4, 0), (8, 4), (u64::MAX, 0)] {
             assert!(
-                ProducerCursor::resume(CAPACITY, tail, head).is_err(),
+                ProducerCursor::resume(CAPACITY, tail, head, head).is_err(),
                 "{tail} {head}"
             );
             assert!(
-                ConsumerCursor::resume(CAPACITY, head, tail).is_err(),
+                ConsumerCursor::resume(CAPACITY, head, tail, head).is_err(),
                 "{tail} {head}"
             );
         }
         for (tail, head) in [(64, 0), (0, 0), (8, 8), (24, u64::MAX - 39)] {
             assert!(
-                ProducerCursor::resume(CAPACITY, tail, head).is_ok(),
+                ProducerCursor::resume(CAPACITY, tail, head, head).is_ok(),
                 "{tail} {head}"
             );
             assert!(
-                ConsumerCursor::resume(CAPACITY, head, tail).is_ok(),
+                ConsumerCursor::resume(CAPACITY, head, tail, head).is_ok(),
                 "{tail} {head}"
             );
         }
@@ -406,7 +487,7 @@ mod tests {
     fn a_head_that_is_misaligned_went_back_or_ran_ahead_is_corrupt() {
         for found in [4, 65, 8, u64::MAX - 7, 56, 104, u64::MAX] {
             let head = AtomicU64::new(found);
-            let mut producer = ProducerCursor::resume(CAPACITY, 48, 16).unwrap();
+            let mut producer = ProducerCursor::resume(CAPACITY, 48, 16, 16).unwrap();
             let _ = producer.reserve(32, &head).unwrap();
             let refused = Refused::Corrupt(Corrupt::Head {
                 found,
@@ -421,14 +502,14 @@ mod tests {
     fn a_tail_that_is_misaligned_went_back_or_ran_ahead_is_corrupt() {
         for found in [4, 65, 40, 24, 88, u64::MAX - 7, u64::MAX] {
             let tail = AtomicU64::new(found);
-            let mut consumer = ConsumerCursor::resume(CAPACITY, 16, 48).unwrap();
+            let mut consumer = ConsumerCursor::resume(CAPACITY, 16, 48, 16).unwrap();
             consumer.advance(32);
             let corrupt = Corrupt::Tail {
                 found,
                 from: 48,
                 to: 80,
             };
-            assert_eq!(consumer.readable(&tail), Err(corrupt));
+            assert_eq!(consumer.look(&tail), Err(corrupt));
         }
     }
 }

@@ -39,6 +39,7 @@
 //! | --- | --- | --- | --- |
 //! | 0 | 8 | producer | tail: bytes that were ever published |
 //! | 8 | 8 | producer | its end of a queue: 0 vacant, 1 taken, 2 closed (unused in a session) |
+//! | 16 | 8 | producer | the index to which it has last rewound (unused in a queue) |
 //! | 128 | 8 | consumer | head: bytes that were ever freed |
 //! | 136 | 8 | consumer | its end of a queue |
 //! | 256 | 8 | producer | its sleep word: odd while it waits for room (unused in a queue) |
@@ -67,5 +68,7 @@ pub use corrupt::Corrupt;
 pub use named::pair;
 pub use producer::{Batch, Producer, PushError};
 
+#[cfg(test)]
+mod rewinds;
 #[cfg(test)]
 mod tests;

@@ -22,9 +22,9 @@ use super::*;
 use crate::sys::map::{Map, Region};
 
 /// Enough rounds to see every wrap, few enough for Miri.
-const ROUNDS: usize = if cfg!(miri) { 300 } else { 30_000 };
+pub(super) const ROUNDS: usize = if cfg!(miri) { 300 } else { 30_000 };
 
-const ANY: Accept = Accept {
+pub(super) const ANY: Accept = Accept {
     generation: 7,
     kind_min: 0,
     kind_max: u16::MAX,
@@ -36,7 +36,7 @@ fn region(capacity: usize) -> Region {
     Arc::new(Map::on_heap(RingMemory::len_for(capacity))).whole()
 }
 
-fn memory(capacity: usize) -> RingMemory {
+pub(super) fn memory(capacity: usize) -> RingMemory {
     RingMemory::new(&region(capacity)).unwrap()
 }
 
@@ -52,7 +52,7 @@ fn queue(capacity: usize, start: u64) -> (Producer, Consumer) {
 }
 
 /// A small generator (xorshift64*): the same numbers for the same seed, everywhere.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -62,11 +62,11 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }
 
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.next() as u8).collect()
     }
 
@@ -433,7 +433,8 @@ fn hostile<const WORDS: usize>(seed: u64) {
             let offset = match random.below(8) {
                 0 => 0,
                 1 => 128,
-                2 => random.below(region.len() / 8) * 8,
+                2 => 16,
+                3 => random.below(region.len() / 8) * 8,
                 _ => CONTROL_LEN + random.below(16) * 8,
             };
             region

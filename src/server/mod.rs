@@ -39,7 +39,7 @@ use self::board::Board;
 use self::pause::Pause;
 use self::pulse::Pulse;
 use self::remains::Remains;
-use self::seat::{Inherited, Seat};
+use self::seat::{Inherited, Quiet, Seat};
 use self::suspects::Suspects;
 use self::turns::Source;
 use crate::directory::service::ServiceDir;
@@ -127,8 +127,8 @@ struct Seated {
     /// How much the server had served when this session last had work.
     busy_at: u64,
     requests: RingMemory,
-    /// Where the ring's tail stood when there was nothing to do: while it stands there, a load is look enough.
-    quiet_at: Option<u64>,
+    /// How the ring was when there was nothing to do: while its tail stands there, a load is look enough.
+    quiet: Option<Quiet>,
     up: Arc<BellReader>,
     /// Tells this session's events from those of the one that had the slot before.
     version: u32,

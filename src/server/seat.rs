@@ -31,7 +31,7 @@ use crate::sys::poll::Epoll;
 
 pub(super) use self::again::{Call, Inherited};
 pub(super) use self::core::{Home, Opening};
-pub(super) use self::taking::Next;
+pub(super) use self::taking::{Next, Quiet};
 
 /// The server's end of a session, shared with the requests that are being handled.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Seat {
     /// Takes the next request, if there is one.
     #[inline]
     pub(super) fn take(&self) -> Result<Block<Delivery>, Next> {
-        self.with(Err(Next::Nothing(0)), |core| {
+        self.with(Err(Next::Nothing(Quiet::default())), |core| {
             match core.next_now(&self.large) {
                 Some(delivery) => Ok(delivery),
                 None => core.next(&self.large),

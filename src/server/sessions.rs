@@ -210,7 +210,7 @@ impl Server {
             seat: Arc::new(Seat::new(peer, self.service.to_string(), opening, pool)?),
             hot: false,
             busy_at: self.served,
-            quiet_at: None,
+            quiet: None,
             requests,
             up,
             version,

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 use super::delivery::Held;
 use super::event::End;
-use super::seat::Next;
+use super::seat::{Next, Quiet};
 use super::{LOOKS_A_COLLECT, Seated, Server};
 use crate::error::{Error, Result};
 use crate::session::layout::Status;
@@ -82,14 +82,14 @@ impl Server {
             self.hot.pop_front();
             return None;
         };
-        if let Some(tail) = seated.quiet_at {
-            if seated.requests.control().tail.load(Ordering::Relaxed) == tail {
+        if let Some(quiet) = seated.quiet {
+            if seated.requests.control().tail.load(Ordering::Relaxed) == quiet.tail {
                 // So that a request is fetched together with the tail that tells of it, and not after it.
-                seated.requests.records().prefetch(tail);
-                self.rest(slot, tail);
+                seated.requests.records().prefetch(quiet.next);
+                self.rest(slot, quiet);
                 return None;
             }
-            seated.quiet_at = None;
+            seated.quiet = None;
         }
         match seated.seat.take() {
             Ok(delivery) => {
@@ -105,7 +105,7 @@ impl Server {
     /// What comes of a look that gave nothing to handle.
     fn had_none(&mut self, slot: u32, next: Next) -> Option<Held> {
         match next {
-            Next::Nothing(tail) => self.rest(slot, tail),
+            Next::Nothing(quiet) => self.rest(slot, quiet),
             Next::Blocked => {
                 // The client rings when it has made room. Other suspects need not wait for that.
                 if let Some(seated) = self.seated(slot) {
@@ -137,14 +137,14 @@ impl Server {
         self.count_turn();
     }
 
-    /// Notes that there was nothing to do up to `tail`.
+    /// Notes that there was nothing to do.
     #[inline]
-    fn rest(&mut self, slot: u32, tail: u64) {
+    fn rest(&mut self, slot: u32, quiet: Quiet) {
         let served = self.served;
         let Some(seated) = self.seated(slot) else {
             return;
         };
-        seated.quiet_at = Some(tail);
+        seated.quiet = Some(quiet);
         let is_patient = served.wrapping_sub(seated.busy_at) < PATIENCE;
         self.pass(slot, is_patient);
     }
@@ -245,7 +245,7 @@ impl Server {
             return false;
         };
         seated.busy_at = served;
-        seated.quiet_at = None;
+        seated.quiet = None;
         if seated.hot {
             return false;
         }

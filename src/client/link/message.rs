@@ -83,6 +83,10 @@ impl Link {
             flags: 0,
             generation: self.generation,
         };
+        let freed = match self.pending.is_empty() {
+            true => self.rewind()?,
+            false => false,
+        };
         let at = match self.requests.push(record, header.words(), payload) {
             Ok(at) => at,
             Err(Refused::Full) => return Ok(false),
@@ -93,10 +97,25 @@ impl Link {
             self.pending.add(header.id, at, segment);
         }
         raw::fence();
-        if self.requests.must_ring() {
+        // Both are asked: each remembers what it has rung for.
+        let for_room = freed && self.replies.must_ring();
+        if self.requests.must_ring() || for_room {
             self.ring();
         }
         Ok(true)
+    }
+
+    /// Lets both rings go on where their memory begins, as nothing is on its way. Whether the server may have waited for what
+    /// is free now.
+    #[inline]
+    fn rewind(&mut self) -> Result<bool> {
+        let frees = self.replies.unreleased() > 0;
+        if frees {
+            self.replies.release_read();
+        }
+        let rewound = self.requests.rewind();
+        rewound.map_err(|corrupt| self.broken(corrupt.into()))?;
+        Ok(frees)
     }
 
     /// Memory for a large request.

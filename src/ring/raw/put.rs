@@ -3,7 +3,9 @@
 use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::{ProducerCursor, Refused, Word};
 use crate::ring::memory::RingMemory;
-use crate::ring::record::{Cancel, Header, State, WITH_STATE, cancel, header_len, record_len};
+use crate::ring::record::{
+    Cancel, Header, OF_SESSION, PLAIN, State, WITH_STATE, cancel, header_len, record_len,
+};
 use crate::ring::sleep::{Sleeper, Waker};
 use crate::sys::prefetch;
 
@@ -26,8 +28,17 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         const { assert!(WORDS >= 1 && WORDS <= 3) };
         let control = memory.control();
         let (tail, head) = (control.tail.load_acquire(), control.head.load_acquire());
+        let rewound = match WORDS {
+            PLAIN => head,
+            _ => control.rewound.load_relaxed(),
+        };
+        let cursor = ProducerCursor::resume(memory.capacity(), tail, head, rewound)?;
+        if WORDS >= OF_SESSION && !cursor.is_rewound() {
+            // A predecessor may have died before it put a record where it had rewound to; the tail will pass that.
+            control.rewound.store_relaxed(head);
+        }
         Ok(Self {
-            cursor: ProducerCursor::resume(memory.capacity(), tail, head)?,
+            cursor,
             sleeper: Sleeper::resume(&control.producer_sleep),
             waker: Waker::default(),
             memory,
@@ -116,6 +127,23 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         records.write(to, second);
     }
 
+    /// Goes on where the memory begins, if the consumer has freed everything: for who expects that. The same cache lines are
+    /// used again and again then, which takes a third less time between two cores. Does nothing where something is pushed
+    /// and not published.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Head`].
+    #[inline]
+    pub(crate) fn rewind(&mut self) -> Result<(), Corrupt> {
+        const { assert!(WORDS >= OF_SESSION) };
+        let control = self.memory.control();
+        match self.has_unpublished() {
+            true => Ok(()),
+            false => self.cursor.rewind(&control.head, &control.rewound),
+        }
+    }
+
     /// Shows all that was pushed to the consumer.
     #[inline]
     pub(crate) fn publish(&mut self) {
@@ -144,6 +172,12 @@ impl<const WORDS: usize> RawProducer<WORDS> {
             return Ok(Cancel::Answered);
         }
         cancel(self.memory.state(at))
+    }
+
+    /// Has the processor fetch the consumer's index, for a [`rewind`](Self::rewind) that is near.
+    #[inline]
+    pub(crate) fn prefetch_head(&self) {
+        prefetch::to_read(&self.memory.control().head);
     }
 
     /// Has the processor fetch the state of the record at index `at`.

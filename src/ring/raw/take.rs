@@ -101,8 +101,12 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         const { assert!(WORDS >= 1 && WORDS <= 3) };
         let control = memory.control();
         let (head, tail) = (control.head.load_acquire(), control.tail.load_acquire());
+        let rewound = match WORDS {
+            PLAIN => head,
+            _ => control.rewound.load_relaxed(),
+        };
         Ok(Self {
-            cursor: ConsumerCursor::resume(memory.capacity(), head, tail)?,
+            cursor: ConsumerCursor::resume(memory.capacity(), head, tail, rewound)?,
             sleeper: Sleeper::resume(&control.consumer_sleep),
             waker: Waker::default(),
             last: Last::NONE,
@@ -124,7 +128,10 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     /// [`Corrupt`] of any sort but `State`.
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Result<Option<Found>, Corrupt> {
-        let available = self.cursor.readable(&self.memory.control().tail)?;
+        let available = match self.cursor.known() {
+            0 => self.see()?,
+            known => known,
+        };
         if available == 0 {
             self.expect();
             return Ok(None);
@@ -143,8 +150,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     pub(crate) fn ready(&mut self) -> Option<Found> {
         let mut available = self.cursor.known();
         if available == 0 {
-            let looked = self.cursor.look(&self.memory.control().tail);
-            available = looked.unwrap_or(0);
+            available = self.see().unwrap_or(0);
             if available == 0 {
                 self.expect();
                 return None;
@@ -156,11 +162,30 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         is_good.then_some(Found { at, first })
     }
 
+    /// Looks at the producer's index: the bytes that were not read.
+    #[inline(always)]
+    fn see(&mut self) -> Result<u64, Corrupt> {
+        let control = self.memory.control();
+        match WORDS {
+            PLAIN => self.cursor.look(&control.tail),
+            _ => self.cursor.look_on(&control.tail, &control.rewound),
+        }
+    }
+
     /// Has the next record fetched together with the tail that tells of it, and not after it.
     #[inline(always)]
     fn expect(&self) {
         if WORDS >= OF_SESSION {
-            self.memory.records().prefetch(self.cursor.next());
+            self.memory.records().prefetch(self.expected());
+        }
+    }
+
+    /// Where the next record will probably stand: where the memory begins, if the producer can rewind.
+    #[inline]
+    pub(crate) fn expected(&self) -> u64 {
+        match self.cursor.unreleased() {
+            0 => 0,
+            _ => self.cursor.next(),
         }
     }
 
@@ -263,7 +288,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     /// [`Corrupt::Tail`].
     #[inline]
     pub(crate) fn look(&mut self) -> Result<bool, Corrupt> {
-        Ok(self.cursor.look(&self.memory.control().tail)? > 0)
+        Ok(self.see()? > 0)
     }
 
     /// Whether the producer must be rung for the room that was made. Between the release and this there must be a
@@ -286,12 +311,11 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     ///
     /// [`Corrupt::Tail`].
     pub(crate) fn sleep(&mut self) -> Result<bool, Corrupt> {
-        let control = self.memory.control();
-        let mut found = Ok(0);
-        self.sleeper.may_block(&control.consumer_sleep, || {
-            found = self.cursor.look(&control.tail);
-            found != Ok(0)
-        });
+        self.sleeper.begin(&self.memory.control().consumer_sleep);
+        let found = self.see();
+        if found != Ok(0) {
+            self.wake();
+        }
         Ok(found? == 0)
     }
 

@@ -14,11 +14,20 @@ use crate::session::{Block, Broken};
 use crate::sys::map::WORD;
 use crate::sys::{clock, copy};
 
+/// A ring without a record to read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::server) struct Quiet {
+    /// Where its tail stands.
+    pub(in crate::server) tail: u64,
+    /// Where the next record is expected.
+    pub(in crate::server) next: u64,
+}
+
 /// What stands next in the request ring, if not a message for a handler.
 #[derive(Debug)]
 pub(in crate::server) enum Next {
-    /// No record up to this index.
-    Nothing(u64),
+    /// No record.
+    Nothing(Quiet),
     /// Answers wait for room; nothing is taken until the client has made some.
     Blocked,
     /// A record that needs no handler: cancelled, or answered by a predecessor.
@@ -51,6 +60,7 @@ impl Core {
         }
         let found = self.requests.ready()?;
         large.prefetch();
+        self.replies.prefetch_head();
         let row = self.memory.requests.records().row_from(found.at);
         let (head, row) = row.split_first_chunk::<WITH_STATE>()?;
         let (lead, row) = row.split_first_chunk::<{ RequestHeader::WORDS }>()?;
@@ -157,7 +167,10 @@ impl Core {
     }
 
     fn nothing(&self) -> Next {
-        Next::Nothing(self.requests.seen())
+        Next::Nothing(Quiet {
+            tail: self.requests.seen(),
+            next: self.requests.expected(),
+        })
     }
 
     #[cold]

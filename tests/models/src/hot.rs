@@ -7,7 +7,7 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 use crate::cursor::Word;
-use crate::parts::{Cell, Orders, Right, Ring, WeakFence, explore};
+use crate::parts::{Cell, Orders, Right, Ring, WeakFence, explore, readable};
 use crate::sleep::{Sleeper, Waker};
 
 /// What the server does between taking a bell and blocking again.
@@ -82,7 +82,7 @@ fn serve<O: Orders>(clients: usize, requests: u64, turn: Turn) {
     while wanted > 0 {
         let mut busy = false;
         for (ring, cursor, sleeper) in &mut sessions {
-            while cursor.readable(&ring.tail).unwrap() > 0 {
+            while readable(cursor, &ring.tail) > 0 {
                 busy = true;
                 ring.read(cursor.next());
                 cursor.advance(8);

@@ -21,5 +21,6 @@ mod cancel;
 mod hot;
 mod parts;
 mod queue;
+mod rewind;
 mod session;
 mod wake;

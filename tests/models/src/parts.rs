@@ -93,9 +93,11 @@ impl<O: Orders> Word for Cell<O> {
 /// the indices do not order.
 pub struct Ring<O: Orders> {
     pub tail: Cell<O>,
+    pub rewound: Cell<O>,
     pub head: Cell<O>,
     pub producer_sleeps: Cell<O>,
     pub consumer_sleeps: Cell<O>,
+    start: u64,
     data: Vec<UnsafeCell<u64>>,
 }
 
@@ -106,10 +108,20 @@ unsafe impl<O: Orders> Send for Ring<O> {}
 impl<O: Orders> Ring<O> {
     /// An empty ring for `records` records, whose indices stand just before they wrap around 2⁶⁴.
     pub fn new(records: usize) -> Self {
+        Self::from(records, START)
+    }
+
+    /// An empty ring that will be rewound: its indices stand where its memory begins, and wrap with the first rewind.
+    pub fn rewinding(records: usize) -> Self {
+        Self::from(records, (records as u64 * 8).wrapping_neg())
+    }
+
+    fn from(records: usize, start: u64) -> Self {
         assert!(records.is_power_of_two());
-        let start = START;
         Self {
+            start,
             tail: Cell::new(start),
+            rewound: Cell::new(start),
             head: Cell::new(start),
             producer_sleeps: Cell::new(0),
             consumer_sleeps: Cell::new(0),
@@ -118,11 +130,28 @@ impl<O: Orders> Ring<O> {
     }
 
     pub fn producer(&self) -> ProducerCursor {
-        ProducerCursor::resume(self.data.len() as u64 * 8, START, START).unwrap()
+        ProducerCursor::resume(
+            self.data.len() as u64 * 8,
+            self.start,
+            self.start,
+            self.start,
+        )
+        .unwrap()
     }
 
     pub fn consumer(&self) -> ConsumerCursor {
-        ConsumerCursor::resume(self.data.len() as u64 * 8, START, START).unwrap()
+        ConsumerCursor::resume(
+            self.data.len() as u64 * 8,
+            self.start,
+            self.start,
+            self.start,
+        )
+        .unwrap()
+    }
+
+    /// Takes over where another ring was rewound to.
+    pub fn copy_rewound(&self, other: &Self) {
+        self.rewound.store_relaxed(other.rewound.load_relaxed());
     }
 
     pub fn write(&self, at: u64, value: u64) {
@@ -175,4 +204,12 @@ pub fn explore(preemptions: Option<usize>, model: impl Fn() + Send + Sync + 'sta
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.check(model);
+}
+
+/// The bytes that a consumer has not read, with a look when it knows of none.
+pub fn readable<O: Orders>(cursor: &mut ConsumerCursor, tail: &Cell<O>) -> u64 {
+    match cursor.known() {
+        0 => cursor.look(tail).unwrap(),
+        known => known,
+    }
 }

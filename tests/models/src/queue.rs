@@ -5,7 +5,7 @@ use loom::thread;
 use std::sync::Arc;
 
 use crate::cursor::Refused;
-use crate::parts::{Orders, Right, Ring, WeakAcquire, WeakRelease, explore};
+use crate::parts::{Orders, Right, Ring, WeakAcquire, WeakRelease, explore, readable};
 
 /// What a consumer does with a record, in which order.
 #[derive(Clone, Copy, PartialEq)]
@@ -39,7 +39,7 @@ fn transfer<O: Orders>(slots: usize, records: u64, batch: u64, frees: Frees) {
     });
     let mut cursor = ring.consumer();
     for expected in 1..=records {
-        while cursor.readable(&ring.tail).unwrap() == 0 {
+        while readable(&mut cursor, &ring.tail) == 0 {
             thread::yield_now();
         }
         let at = cursor.next();

@@ -5,7 +5,7 @@ use loom::thread;
 use std::sync::Arc;
 
 use crate::cursor::Refused;
-use crate::parts::{Cell, Orders, Right, Ring, WeakRelease, explore};
+use crate::parts::{Cell, Orders, Right, Ring, WeakRelease, explore, readable};
 use crate::record::{State, answer};
 
 fn answer_one<O: Orders>(reply_first: bool) {
@@ -21,7 +21,7 @@ fn answer_one<O: Orders>(reply_first: bool) {
         let (requests, replies, state) = shared;
         let mut takes = requests.consumer();
         let mut answers = replies.producer();
-        while takes.readable(&requests.tail).unwrap() == 0 {
+        while readable(&mut takes, &requests.tail) == 0 {
             thread::yield_now();
         }
         let request = requests.read(takes.next());

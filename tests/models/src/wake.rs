@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::cursor::{ProducerCursor, Refused, Word};
-use crate::parts::{Bell, Cell, Orders, Right, Ring, WeakFence, explore};
+use crate::parts::{Bell, Cell, Orders, Right, Ring, WeakFence, explore, readable};
 use crate::sleep::{Sleeper, Waker};
 
 /// A step that a broken sleeper gets wrong.
@@ -108,7 +108,7 @@ fn consume<O: Orders>(shared: &Shared<O>, records: u64, sleeps: bool, fault: Fau
     let mut sleeper = Sleeper::resume(&ring.consumer_sleeps);
     let mut waker = Waker::default();
     for expected in 1..=records {
-        while cursor.readable(&ring.tail).unwrap() == 0 {
+        while readable(&mut cursor, &ring.tail) == 0 {
             if sleeps {
                 let look = || cursor.look(&ring.tail).unwrap() > 0;
                 sleep(
