@@ -84,17 +84,18 @@ impl Requests {
     #[inline]
     pub(super) fn answer(&mut self, id: u64) -> Option<bool> {
         let pending = self.get(id)?;
-        pending.answered = true;
         let (wanted, at) = (pending.wanted, pending.at);
-        let segment = pending.segment.take();
-        self.read_again.extend(segment.map(|segment| (at, segment)));
+        pending.answered = true;
+        if let Some(segment) = pending.segment.take() {
+            self.read_again.push((at, segment));
+        }
         self.unanswered -= 1;
+        if self.rest.is_empty() {
+            // Mostly: then nothing is moved.
+            self.first = None;
+        }
         while self.first.as_ref().is_some_and(|first| first.answered) {
-            // Mostly there are no others: then nothing is moved.
-            self.first = match self.rest.is_empty() {
-                true => None,
-                false => self.rest.pop_front(),
-            };
+            self.first = self.rest.pop_front();
         }
         Some(wanted)
     }

@@ -1,6 +1,6 @@
 //! Where a ring lies in shared memory: the table is in the documentation of [`ring`](super).
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::sys::map::{Region, View, shared_words};
 use crate::sys::ring_bytes::RingBytes;
@@ -82,6 +82,19 @@ impl RingMemory {
     #[inline]
     pub(crate) fn records(&self) -> &RingBytes {
         &self.records
+    }
+
+    /// The words of the record that begins at index `at` in front of the others: those of its header, and the first of its
+    /// payload; and what follows them. `None` where they go around the end of the memory.
+    #[inline(always)]
+    pub(crate) fn split<const WORDS: usize, const LEAD: usize>(
+        &self,
+        at: u64,
+    ) -> Option<(&[AtomicU64; WORDS], [u64; LEAD], &[AtomicU64])> {
+        let (header, row) = self.records.row_from(at).split_first_chunk()?;
+        let (lead, row) = row.split_first_chunk::<LEAD>()?;
+        let lead = std::array::from_fn(|n| u64::from_le(lead[n].load(Ordering::Relaxed)));
+        Some((header, lead, row))
     }
 
     /// The state word of the record that begins at index `at`, in a ring whose records have one.

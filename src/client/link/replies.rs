@@ -7,9 +7,11 @@ use crate::client::reply::Reply;
 use crate::error::Result;
 use crate::request::{DecodeError, HandOver, ReplyBody, ReplyForm, ReplyHeader, ReplyView, Status};
 use crate::ring::raw::{self, Found};
-use crate::ring::record::record_len;
+use crate::ring::record::{OF_SESSION, record_len};
 use crate::session::Broken;
 use crate::session::handover::Segment;
+use crate::sys::copy;
+use crate::sys::map::WORD;
 
 /// The form of so many bytes that stand in the ring.
 #[inline]
@@ -28,22 +30,19 @@ impl Link {
     pub(in crate::client) fn receive_now(&mut self, only: Option<u64>) -> Option<Reply> {
         let found = self.replies.ready()?;
         self.prefetch();
-        let words = self.replies.lead::<{ ReplyHeader::WORDS }>(&found)?;
+        let (_, words, row) = self.memory.replies.split::<OF_SESSION, _>(found.at)?;
         let header = ReplyHeader::of(words).ok()?;
-        let (id, len) = (header.id, found.len() - ReplyHeader::LENGTH);
+        let (id, len) = (header.id, found.len().checked_sub(ReplyHeader::LENGTH)?);
         let is_done = header.status == Status::Done && only.is_none_or(|only| only == id);
-        if !is_done || !self.pending.is_wanted(id) {
+        if !is_done || !self.pending.is_wanted(id) || len > row.len() * WORD {
             return None;
         }
         let mut reply = Reply::of(header);
         if header.form == inline(len) {
-            let payload = reply.payload_mut().refill(len);
-            self.replies
-                .read_behind::<{ ReplyHeader::WORDS }>(&found, payload);
+            copy::load(row, reply.payload_mut().refill(len));
         } else if header.form == ReplyForm::HandOver && len == HandOver::LENGTH {
             let mut place = [0; HandOver::LENGTH];
-            self.replies
-                .read_behind::<{ ReplyHeader::WORDS }>(&found, &mut place);
+            copy::load(row, &mut place);
             let place = HandOver::decode(&place).ok()?;
             let segment = self.mapped.last(place.number, place.end())?;
             segment.mark_received();

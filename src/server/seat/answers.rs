@@ -130,7 +130,6 @@ impl Core {
     }
 
     /// Publishes a reply, or keeps it until there is room. An interim one is dropped then.
-    #[inline]
     pub(super) fn send(
         &mut self,
         ticket: Option<u64>,
@@ -190,7 +189,7 @@ impl Core {
         Ok(true)
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, header: ReplyHeader, payload: &[u8]) -> Result<bool, Broken> {
         let record = Header {
             length: 0,

@@ -6,7 +6,6 @@ use super::core::Core;
 use super::large::Large;
 use crate::error::Error;
 use crate::request::{HandOver, RequestForm, RequestHeader, Status};
-use crate::ring::cursor::Word;
 use crate::ring::raw::Found;
 use crate::ring::record::{self, STATE, Start, WITH_STATE};
 use crate::server::delivery::Delivery;
@@ -61,12 +60,7 @@ impl Core {
         let found = self.requests.ready()?;
         large.prefetch();
         self.replies.prefetch_head();
-        let row = self.memory.requests.records().row_from(found.at);
-        let (head, row) = row.split_first_chunk::<WITH_STATE>()?;
-        let (lead, row) = row.split_first_chunk::<{ RequestHeader::WORDS }>()?;
-        let words = lead
-            .each_ref()
-            .map(|word| u64::from_le(word.load_relaxed()));
+        let (head, words, row) = self.memory.requests.split::<WITH_STATE, _>(found.at)?;
         let header = self.last.check(words).ok()?;
         let len = found.len().checked_sub(RequestHeader::LENGTH)?;
         if len != header.payload_length() as usize || len > row.len() * WORD {
