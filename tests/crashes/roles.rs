@@ -7,7 +7,10 @@ use osps_ipc::restart::EXIT_ALREADY_RUNNING;
 use osps_ipc::{Client, ClientOptions, Error, Event, Request, Wait};
 
 use crate::common::{self, SOON};
-use crate::hosts::{ECHO, FAR, HELD, LARGE, MOVED, bind, bytes, call, connect, handle, try_bind};
+use crate::hosts::{
+    Asked, ECHO, FAR, HELD, LARGE, MOVED, bind, bytes, call, connect, handle, try_bind, until,
+};
+use crate::steps::{replies, word};
 use crate::victim::{OVER, await_tracer, phase};
 
 #[test]
@@ -129,7 +132,13 @@ fn client_steps(at: &Path, state: &str) {
             call(&mut client, ECHO, 24).unwrap();
         }
         "client steps wrapped" => {
-            to_the_wrap(&mut client);
+            let asked = to_the_wrap(&mut client, at);
+            phase(1);
+            call(&mut client, ECHO, LONG).unwrap();
+            asked.take_all(&mut client);
+        }
+        "client steps rewound" => {
+            call(&mut client, ECHO, 8).unwrap();
             phase(1);
             call(&mut client, ECHO, LONG).unwrap();
         }
@@ -165,6 +174,7 @@ fn server_steps(at: &Path, state: &str) {
     let before = match state {
         "server steps first" => 0,
         "server steps wrapped" => BEFORE_THE_WRAP,
+        "server steps rewound" => 1,
         "server steps full" => 2,
         other => panic!("no state {other:?}"),
     };
@@ -205,11 +215,20 @@ fn server_steps(at: &Path, state: &str) {
 pub(crate) const SMALL: usize = 4096;
 pub(crate) const LONG: usize = 940;
 
-/// Makes so many calls that the next long record goes on at the ring's beginning, in both directions.
+/// Makes so many requests that the next long record goes on at the ring's beginning, in both directions. No answer is fetched
+/// before all are there, and one is not at all, so that the rings are not rewound.
 const BEFORE_THE_WRAP: u32 = 4;
 
-pub(crate) fn to_the_wrap(client: &mut Client) {
+pub(crate) fn to_the_wrap(client: &mut Client, at: &Path) -> Asked {
+    let mut asked = Asked::default();
     for len in [8, LONG, LONG, LONG] {
-        call(client, ECHO, len).unwrap();
+        asked.ask(client, ECHO, len);
     }
+    until("not all are answered", || {
+        word(at, replies(SMALL)) > Some(3 * LONG as u64)
+    });
+    for _ in 1..BEFORE_THE_WRAP {
+        asked.take_one(client);
+    }
+    asked
 }

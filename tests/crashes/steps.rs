@@ -28,12 +28,14 @@ use crate::victim::Victim;
 const REQUESTS: usize = 128 + 256;
 /// Records come behind four lines for the indices and the sleep words.
 const RECORDS: usize = 512;
+/// The index to which a ring was rewound last.
+const REWOUND: usize = 16;
 /// The sleep word of the side that puts in, in a ring; of the one that takes out.
 const SLEEPS_FOR_ROOM: usize = 256;
 const SLEEPS_FOR_RECORDS: usize = 384;
 
 /// The ring for replies.
-const fn replies(requests: usize) -> usize {
+pub(crate) const fn replies(requests: usize) -> usize {
     REQUESTS + RECORDS + requests
 }
 
@@ -43,12 +45,16 @@ fn segment(at: &Path) -> Option<File> {
     File::open(slot.path().join("seg")).ok()
 }
 
-/// Whether the side that a sleep word belongs to sleeps.
-fn sleeps(at: &Path, word: usize) -> bool {
-    let offset = word as u64;
+/// A word of it.
+pub(crate) fn word(at: &Path, offset: usize) -> Option<u64> {
     let mut word = [0; 8];
-    let read = segment(at).map(|file| file.read_exact_at(&mut word, offset));
-    matches!(read, Some(Ok(()))) && u64::from_ne_bytes(word) & 1 == 1
+    segment(at)?.read_exact_at(&mut word, offset as u64).ok()?;
+    Some(u64::from_ne_bytes(word))
+}
+
+/// Whether the side that a sleep word belongs to sleeps.
+fn sleeps(at: &Path, offset: usize) -> bool {
+    word(at, offset).is_some_and(|word| word & 1 == 1)
 }
 
 /// Checks that a victim did what it is there for.
@@ -57,6 +63,10 @@ fn has_changed(changed: &BTreeSet<usize>, at: Range<usize>) {
         changed.range(at.clone()).next().is_some(),
         "{at:?}: {changed:?}"
     );
+}
+
+fn has_rewound(changed: &BTreeSet<usize>, ring: usize) {
+    has_changed(changed, ring + REWOUND..ring + REWOUND + 8);
 }
 
 fn has_wrapped(changed: &BTreeSet<usize>, ring: usize) {
@@ -138,6 +148,14 @@ fn a_client_killed_after_any_store_of_a_call_around_the_end_of_its_rings_is_the_
 }
 
 #[test]
+fn a_client_killed_after_any_store_of_a_call_that_rewinds_its_rings_is_the_only_one_to_notice() {
+    clients("rewound", Tries::few(4), |changed| {
+        has_rewound(changed, REQUESTS);
+        has_rewound(changed, replies(SMALL));
+    });
+}
+
+#[test]
 fn a_client_killed_after_any_store_as_it_fills_its_ring_is_the_only_one_to_notice() {
     clients("full", Tries::few(4), |changed| {
         has_changed(
@@ -165,7 +183,17 @@ fn servers(state: &str, tries: Tries, check: impl Fn(&BTreeSet<usize>)) {
                 match state {
                     "first" => call(&mut client, ECHO, 24).unwrap(),
                     "wrapped" => {
-                        to_the_wrap(&mut client);
+                        let mut asked = to_the_wrap(&mut client, at);
+                        asked.ask(&mut client, ECHO, LONG);
+                        // Who waits for answers frees those before, and the ring would be rewound.
+                        until("no answer goes on at the beginning", || {
+                            is_over.load(Ordering::Relaxed)
+                                || word(at, replies(requests)) > Some(SMALL as u64)
+                        });
+                        asked.take_all(&mut client);
+                    }
+                    "rewound" => {
+                        call(&mut client, ECHO, 8).unwrap();
                         call(&mut client, ECHO, LONG).unwrap();
                     }
                     _ => {
@@ -228,6 +256,13 @@ fn a_server_killed_after_any_store_of_a_first_answer_to_a_sleeping_client_is_a_d
 fn a_server_killed_after_any_store_of_an_answer_around_the_end_of_the_rings_is_a_delay() {
     servers("wrapped", Tries::few(4), |changed| {
         has_wrapped(changed, replies(SMALL))
+    });
+}
+
+#[test]
+fn a_server_killed_after_any_store_of_an_answer_in_rings_that_are_rewound_is_a_delay() {
+    servers("rewound", Tries::few(4), |changed| {
+        has_rewound(changed, replies(SMALL));
     });
 }
 
