@@ -48,8 +48,10 @@ impl Holder {
 
     /// What stands in a lock file. `None`: nothing that can be read, as when its holder is just writing.
     pub(super) fn read(lock: &OwnedFd) -> Result<Option<Holder>> {
-        let bytes = file::read_from_start(lock, 256)?;
-        Ok(Holder::parse(&String::from_utf8_lossy(&bytes)))
+        // A line is written by one call, and read by one.
+        let mut line = [0; 256];
+        let line = file::read_once(lock, &mut line)?;
+        Ok(Holder::parse(&String::from_utf8_lossy(line)))
     }
 
     fn parse(text: &str) -> Option<Holder> {
@@ -78,13 +80,13 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Makes the lock file of a new directory, held and with its holder recorded.
+/// Makes the lock file of a new directory, which nobody else knows: held and with its holder recorded.
 pub(super) fn create_locked(directory: &Directory, role: Role) -> Result<OfdLock> {
-    let opened = OfdLock::try_open(|| file::create_file_at(directory, LOCK))?;
-    // Nobody else knows this directory.
-    let lock = opened.ok_or(Errno::AGAIN)?;
-    Holder::here(role)?.record(&lock)?;
-    Ok(lock)
+    let line = Holder::here(role)?.to_string();
+    OfdLock::make_recorded(
+        || file::create_file_at(directory, LOCK),
+        |file| file::write_from_start(file, line.as_bytes()),
+    )
 }
 
 /// Opens a lock file to look at it: for reading, so that the look cannot become a lock.

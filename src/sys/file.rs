@@ -262,8 +262,20 @@ pub(crate) fn read_from_start(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What one read from a file's start gives.
+pub(crate) fn read_once(fd: impl AsFd, buffer: &mut [u8]) -> Result<&[u8]> {
+    let got = retry(|| rustix::io::pread(fd.as_fd(), &mut *buffer, 0))?;
+    Ok(buffer.get(..got).unwrap_or_default())
+}
+
 /// Writes a small file whole: what stood there before is gone.
 pub(crate) fn write_whole(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
+    write_from_start(&fd, bytes)?;
+    fs::ftruncate(fd, bytes.len() as u64)
+}
+
+/// Writes the first bytes of a file; of a new one, which has no others, all.
+pub(crate) fn write_from_start(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
         match retry(|| rustix::io::pwrite(fd.as_fd(), rest, written as u64))? {
@@ -271,7 +283,7 @@ pub(crate) fn write_whole(fd: impl AsFd, bytes: &[u8]) -> Result<()> {
             n => written += n,
         }
     }
-    fs::ftruncate(fd, bytes.len() as u64)
+    Ok(())
 }
 
 /// A number that nobody else draws, from the kernel's random numbers.

@@ -28,20 +28,34 @@ impl OfdLock {
     /// The file is to be opened for writing, and the descriptor used for nothing but this lock.
     pub(crate) fn try_open(open: impl FnOnce() -> Result<OwnedFd>) -> Result<Option<OfdLock>> {
         let fd = Registered::open(open)?;
-        match set(fd.as_fd(), libc::F_WRLCK, 0) {
-            Ok(()) => Ok(Some(OfdLock {
-                fd,
-                stamp: fork::stamp(),
-            })),
+        match set(fd.as_fd(), libc::F_WRLCK, WHOLE) {
+            Ok(()) => Ok(Some(OfdLock::over(fd))),
             Err(Errno::AGAIN | Errno::ACCESS) => Ok(None),
             Err(errno) => Err(errno),
         }
     }
 
+    /// Makes a file by `make`, has `record` write into it who its holder is, and takes its lock so that it tells this
+    /// ([`mark_recorded`](OfdLock::mark_recorded)). For a file that nobody else can reach before this has ended.
+    pub(crate) fn make_recorded(
+        make: impl FnOnce() -> Result<OwnedFd>,
+        record: impl FnOnce(BorrowedFd<'_>) -> Result<()>,
+    ) -> Result<OfdLock> {
+        let fd = Registered::open(make)?;
+        record(fd.as_fd())?;
+        set(fd.as_fd(), libc::F_WRLCK, (0, RECORDED))?;
+        Ok(OfdLock::over(fd))
+    }
+
+    fn over(fd: Registered) -> OfdLock {
+        let stamp = fork::stamp();
+        OfdLock { fd, stamp }
+    }
+
     /// Tells who looks that the holder has written who it is: from here on the lock ends at a byte that is far behind any
     /// file's end, which no taker minds.
     pub(crate) fn mark_recorded(&self) -> Result<()> {
-        set(self.fd.as_fd(), libc::F_UNLCK, RECORDED)
+        set(self.fd.as_fd(), libc::F_UNLCK, (RECORDED, 0))
     }
 
     /// Moves the lock to a descriptor above another one, if it is below it.
@@ -69,7 +83,7 @@ impl Drop for OfdLock {
         // Closing would not be enough if a child made by a raw clone has the descriptor too. In such a child,
         // the lock is not ours to drop.
         if self.stamp.is_current() {
-            let _ = set(self.fd.as_fd(), libc::F_UNLCK, 0);
+            let _ = set(self.fd.as_fd(), libc::F_UNLCK, WHOLE);
         }
     }
 }
@@ -87,8 +101,12 @@ pub(crate) fn is_held_by_a_stranger(fd: impl AsFd) -> Result<bool> {
 /// Where the lock of a holder ends that has written who it is.
 const RECORDED: libc::off_t = 1 << 62;
 
+/// A first byte and a number of bytes, of which 0 stands for all that follow.
+type Bytes = (libc::off_t, libc::off_t);
+const WHOLE: Bytes = (0, 0);
+
 fn is_held_from(fd: impl AsFd, start: libc::off_t) -> Result<bool> {
-    let mut lock = from_byte(start, libc::F_WRLCK);
+    let mut lock = lock_of((start, 0), libc::F_WRLCK);
     let result = retry(|| {
         // SAFETY: the descriptor is open while it is borrowed, and `lock` is a valid flock to read and write.
         let result =
@@ -98,8 +116,8 @@ fn is_held_from(fd: impl AsFd, start: libc::off_t) -> Result<bool> {
     result.map(|()| i32::from(lock.l_type) != libc::F_UNLCK)
 }
 
-fn set(fd: BorrowedFd<'_>, kind: libc::c_int, start: libc::off_t) -> Result<()> {
-    let lock = from_byte(start, kind);
+fn set(fd: BorrowedFd<'_>, kind: libc::c_int, bytes: Bytes) -> Result<()> {
+    let lock = lock_of(bytes, kind);
     retry(|| {
         // SAFETY: the descriptor is open while it is borrowed, and `lock` is a valid flock to read.
         let result = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
@@ -111,12 +129,12 @@ fn set(fd: BorrowedFd<'_>, kind: libc::c_int, start: libc::off_t) -> Result<()> 
     clippy::cast_possible_truncation,
     reason = "the constants are small and the fields' widths differ between architectures"
 )]
-fn from_byte(start: libc::off_t, kind: libc::c_int) -> libc::flock {
+fn lock_of((start, len): Bytes, kind: libc::c_int) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: start,
-        l_len: 0,
+        l_len: len,
         // The kernel insists on 0 for this kind of lock.
         l_pid: 0,
     }
@@ -244,6 +262,11 @@ mod tests {
         drop(lock);
         assert!(!is_held(&look).unwrap());
         assert!(locks.take().is_some());
+        let made = OfdLock::make_recorded(|| locks.open(), |_| Ok(())).unwrap();
+        assert!(is_held(&look).unwrap() && !is_held_by_a_stranger(&look).unwrap());
+        assert!(locks.take().is_none());
+        drop(made);
+        assert!(!is_held(&look).unwrap());
     }
 
     #[test]
