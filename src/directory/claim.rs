@@ -190,15 +190,12 @@ fn build_new(
     deadline: Deadline,
     build: &mut impl FnMut(&Directory) -> Result<()>,
 ) -> Result<Step> {
-    let scratch = match runtime.subdirectory_at(RUNTIME_TMP) {
-        // The runtime directory was just removed as it was empty.
-        Err(error) if is_errno(&error, Errno::NOENT) => return Ok(Step::StartOver),
-        scratch => scratch?,
-    };
-    let begun = Maker::enter(&scratch, deadline, || Ok(true))
-        .and_then(|maker| Ok((maker, HalfMade::create(&scratch)?)));
-    let (maker, half) = match begun {
-        // So was the scratch directory in it.
+    let begun = runtime
+        .subdirectory_at(RUNTIME_TMP)
+        .and_then(|_| Maker::enter(&runtime, RUNTIME_TMP, deadline, || Ok(true)))
+        .and_then(HalfMade::create);
+    let half = match begun {
+        // The runtime directory, or the scratch directory in it, was just removed as it was empty.
         Err(error) if is_errno(&error, Errno::NOENT) => return Ok(Step::StartOver),
         begun => begun?,
     };
@@ -208,11 +205,10 @@ fn build_new(
     let made = half.directory().try_clone()?;
     let held = assemble(runtime, service, made, lock, Origin::New)?;
     build(&held.directory)?;
-    let directory = match half.publish(&held.runtime, &c_name(service)?) {
+    let (directory, _) = match half.publish(&held.runtime, &c_name(service)?) {
         Err(error) if is_errno(&error, Errno::EXIST) => return Ok(Step::StartOver),
         published => published?,
     };
-    drop(maker);
     let held = ServiceDir {
         tmp: held.tmp.at(directory.path().join(TMP)),
         new: held.new.at(directory.path().join(NEW)),

@@ -115,10 +115,31 @@ impl Directory {
 
     /// Opens a directory in this one by a name that may be the crate's own, such as `.tmp`.
     pub(crate) fn open_at(&self, name: &str) -> Result<Directory> {
+        let open = |name: &str| file::open_directory_at(&self.fd, name);
+        let (fd, status, path) = self.open_checked(name, open)?;
+        Ok(Directory {
+            fd,
+            path,
+            identity: status.identity,
+            is_default: false,
+        })
+    }
+
+    /// Opens a directory in this one by `open`, and checks it like any other.
+    fn open_checked<T: AsFd>(
+        &self,
+        name: &str,
+        open: impl FnOnce(&str) -> rustix::io::Result<T>,
+    ) -> Result<(T, FileStatus, PathBuf)> {
         let path = self.path.join(name);
-        match file::open_directory_at(&self.fd, name) {
-            Ok(fd) => Directory::look(fd, path),
-            Err(errno) => Err(refusal(&path, file::status_at(&self.fd, name).ok(), errno)),
+        let fd = match open(name) {
+            Ok(fd) => fd,
+            Err(errno) => return Err(refusal(&path, file::status_at(&self.fd, name).ok(), errno)),
+        };
+        let status = file::status(&fd).map_err(Error::os("look at", &path))?;
+        match fault(&path, &status, file::effective_uid()) {
+            Some(reason) => Err(Error::BadDirectory { path, reason }),
+            None => Ok((fd, status, path)),
         }
     }
 

@@ -8,6 +8,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 
@@ -15,7 +16,7 @@ use crate::directory::Directory;
 use crate::directory::holder::LOCK;
 use crate::error::{Error, Result};
 use crate::sys::clock::{Backoff, Deadline};
-use crate::sys::file;
+use crate::sys::file::{self, FileStatus};
 use crate::sys::fork::{self, Stamp};
 use crate::sys::lock::{self, Flock};
 
@@ -25,51 +26,51 @@ const DEPTH: u32 = 4;
 /// While it lives, no cleaner takes what is being made for dead.
 #[derive(Debug)]
 pub(super) struct Maker {
-    _flock: Flock,
+    /// On the scratch directory, in which things are made by this descriptor too.
+    flock: Flock,
+    path: PathBuf,
 }
 
 impl Maker {
-    /// Becomes a maker; a cleaner is waited for. What the dead have left behind is removed on the way in, if it is
-    /// `ours_to_clean`: asked only where there may be something.
+    /// Becomes a maker in the scratch directory of this name; a cleaner is waited for. What the dead have left behind is
+    /// removed on the way in, if it is `ours_to_clean`: asked only where there may be something.
     pub(super) fn enter(
-        scratch: &Directory,
+        parent: &Directory,
+        name: &str,
         deadline: Deadline,
         ours_to_clean: impl FnOnce() -> Result<bool>,
     ) -> Result<Maker> {
-        let flock = open_flock(scratch)?;
-        let os = |doing| Error::os(doing, scratch.path());
-        let cleans = may_hold_dead(scratch)? && ours_to_clean()?;
+        let open = |name: &str| Flock::open(|| file::open_directory_at(parent, name));
+        let (flock, status, path) = parent.open_checked(name, open)?;
+        let os = |doing| Error::os(doing, &path);
+        let cleans = may_hold_dead(&status) && ours_to_clean()?;
         let dead = if cleans && flock.try_exclusive().map_err(os("lock"))? {
-            file::names_in(scratch).map_err(os("list"))?
+            file::names_in_own(&flock).map_err(os("list"))?
         } else {
             Vec::new()
         };
         let mut backoff = Backoff::new();
         while !flock.try_shared().map_err(os("lock"))? {
             if !backoff.wait(deadline) {
-                return Err(
-                    deadline.timed_out(format!("a cleaner to leave {}", scratch.path().display()))
-                );
+                return Err(deadline.timed_out(format!("a cleaner to leave {}", path.display())));
             }
         }
-        remove_dead(scratch, &dead);
-        Ok(Maker { _flock: flock })
+        remove_dead(&flock, &dead);
+        Ok(Maker { flock, path })
     }
 }
 
 /// Removes what the dead have left behind, unless somebody is making something just now.
 pub(super) fn clean(scratch: &Directory) -> Result<()> {
-    if !may_hold_dead(scratch)? {
+    let os = |doing| Error::os(doing, scratch.path());
+    if !may_hold_dead(&file::status(scratch).map_err(os("look at"))?) {
         return Ok(());
     }
-    let flock = open_flock(scratch)?;
-    if !flock
-        .try_exclusive()
-        .map_err(Error::os("lock", scratch.path()))?
-    {
+    let flock = Flock::open(|| file::reopen_directory(scratch)).map_err(os("open"))?;
+    if !flock.try_exclusive().map_err(os("lock"))? {
         return Ok(());
     }
-    let dead = file::names_in(scratch).map_err(Error::os("list", scratch.path()))?;
+    let dead = file::names_in_own(&flock).map_err(os("list"))?;
     drop(flock);
     remove_dead(scratch, &dead);
     Ok(())
@@ -77,20 +78,14 @@ pub(super) fn clean(scratch: &Directory) -> Result<()> {
 
 /// Whether a directory may stand in it. All that is made there is one, and each counts as a link of its parent, where
 /// the file system counts them at all.
-fn may_hold_dead(scratch: &Directory) -> Result<bool> {
+fn may_hold_dead(scratch: &FileStatus) -> bool {
     const NO_SUBDIRECTORY: u64 = 2;
-    file::status(scratch)
-        .map(|status| status.links != NO_SUBDIRECTORY)
-        .map_err(Error::os("look at", scratch.path()))
+    scratch.links != NO_SUBDIRECTORY
 }
 
-fn open_flock(scratch: &Directory) -> Result<Flock> {
-    Flock::open(|| file::reopen_directory(scratch)).map_err(Error::os("open", scratch.path()))
-}
-
-fn remove_dead(scratch: &Directory, names: &[CString]) {
+fn remove_dead(scratch: impl AsFd, names: &[CString]) {
     for name in names {
-        if !is_held(scratch, name) {
+        if !is_held(scratch.as_fd(), name) {
             // What cannot be removed now is left to whoever comes next.
             let _ = remove_tree(scratch.as_fd(), name, DEPTH);
         }
@@ -98,7 +93,7 @@ fn remove_dead(scratch: &Directory, names: &[CString]) {
 }
 
 /// Whether somebody holds the `lock` in a tombstone. When in doubt, yes.
-fn is_held(scratch: &Directory, name: &CStr) -> bool {
+fn is_held(scratch: BorrowedFd<'_>, name: &CStr) -> bool {
     let look = file::open_directory_at(scratch, name)
         .and_then(|directory| file::open_file_read_only_at(&directory, LOCK))
         .and_then(|lock| lock::is_held(&lock));
@@ -112,32 +107,34 @@ fn is_held(scratch: &Directory, name: &CStr) -> bool {
 
 /// A directory that is being made. Unless it is published, it is removed with this.
 #[derive(Debug)]
-pub(super) struct HalfMade<'s> {
+pub(super) struct HalfMade {
     directory: Directory,
-    place: Unpublished<'s>,
+    making: Making,
 }
 
+/// While it lives, its maker does.
 #[derive(Debug)]
-struct Unpublished<'s> {
-    scratch: &'s Directory,
+pub(super) struct Making {
+    maker: Maker,
     name: CString,
     is_published: bool,
     stamp: Stamp,
 }
 
-impl<'s> HalfMade<'s> {
-    /// Makes a directory under a random name. To be called by a [`Maker`].
-    pub(super) fn create(scratch: &'s Directory) -> Result<HalfMade<'s>> {
-        let name = random_name(scratch)?;
-        let text = name.to_string_lossy();
-        let directory = scratch.create_at(&text)?;
-        let place = Unpublished {
-            scratch,
+impl HalfMade {
+    /// Makes a directory under a random name.
+    pub(super) fn create(maker: Maker) -> Result<HalfMade> {
+        let name = file::random_name().map_err(Error::os("find a name in", &maker.path))?;
+        let path = maker.path.join(&*name.to_string_lossy());
+        let made = file::create_directory_at(&maker.flock, &*name);
+        let directory = Directory::check(made.map_err(Error::os("create", &path))?, path)?;
+        let making = Making {
+            maker,
             name,
             is_published: false,
             stamp: fork::stamp(),
         };
-        Ok(HalfMade { directory, place })
+        Ok(HalfMade { directory, making })
     }
 
     /// The directory.
@@ -147,28 +144,28 @@ impl<'s> HalfMade<'s> {
 
     /// The random name.
     pub(super) fn name(&self) -> &CStr {
-        &self.place.name
+        &self.making.name
     }
 
     /// Gives it its name, in one step. On an error it is removed.
-    pub(super) fn publish(self, parent: &Directory, name: &CStr) -> Result<Directory> {
+    pub(super) fn publish(self, parent: &Directory, name: &CStr) -> Result<(Directory, Making)> {
         let path = parent.path().join(&*name.to_string_lossy());
         let HalfMade {
             directory,
-            mut place,
+            mut making,
         } = self;
-        file::rename_at(place.scratch, &*place.name, parent, name)
+        file::rename_at(&making.maker.flock, &*making.name, parent, name)
             .map_err(Error::os("publish", &path))?;
-        place.is_published = true;
-        Ok(directory.at(path))
+        making.is_published = true;
+        Ok((directory.at(path), making))
     }
 }
 
-impl Drop for Unpublished<'_> {
+impl Drop for Making {
     fn drop(&mut self) {
         // In a forked child it is the parent's.
         if !self.is_published && self.stamp.is_current() {
-            let _ = remove_tree(self.scratch.as_fd(), &self.name, DEPTH);
+            let _ = remove_tree(self.maker.flock.as_fd(), &self.name, DEPTH);
         }
     }
 }
@@ -198,10 +195,6 @@ pub(super) fn remove(scratch: &Directory, tombstone: &CStr, names: &[&str]) -> R
         "remove",
         scratch.path().join(&*tombstone.to_string_lossy()),
     ))
-}
-
-fn random_name(scratch: &Directory) -> Result<CString> {
-    file::random_name().map_err(Error::os("find a name in", scratch.path()))
 }
 
 /// Removes a file, or a directory with all that is in it; its `lock` goes last, as it tells others that somebody is

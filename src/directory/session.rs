@@ -21,21 +21,15 @@ use crate::sys::process::Identity;
 #[derive(Debug)]
 pub(crate) struct SessionMaker<'v> {
     view: &'v ServiceView,
-    tmp: Directory,
     new: Directory,
 }
 
 impl ServiceView {
     /// What a session is built with. `None`: the service has just been removed; it is to be looked for again.
     pub(crate) fn session_maker(&self) -> Result<Option<SessionMaker<'_>>> {
-        let parts = [TMP, NEW].map(|part| self.directory().open_at(part));
-        match parts {
-            [Ok(tmp), Ok(new)] => Ok(Some(SessionMaker {
-                view: self,
-                tmp,
-                new,
-            })),
-            [Err(error), _] | [_, Err(error)] => self.unless_removed(error).map(|()| None),
+        match self.directory().open_at(NEW) {
+            Ok(new) => Ok(Some(SessionMaker { view: self, new })),
+            Err(error) => self.unless_removed(error).map(|()| None),
         }
     }
 
@@ -54,14 +48,10 @@ impl SessionMaker<'_> {
     pub(crate) fn build(&self, deadline: Deadline) -> Result<Option<SessionBuilder<'_>>> {
         // A server that runs removes what the dead leave as soon as it has nothing better to do.
         let ours_to_clean = || self.view.is_held().map(|held| !held);
-        let begun = Maker::enter(&self.tmp, deadline, ours_to_clean)
-            .and_then(|maker| Ok((maker, HalfMade::create(&self.tmp)?)));
+        let begun = Maker::enter(self.view.directory(), TMP, deadline, ours_to_clean)
+            .and_then(HalfMade::create);
         match begun {
-            Ok((maker, half)) => Ok(Some(SessionBuilder {
-                maker: self,
-                half,
-                _maker: maker,
-            })),
+            Ok(half) => Ok(Some(SessionBuilder { maker: self, half })),
             Err(error) => self.view.unless_removed(error).map(|()| None),
         }
     }
@@ -71,8 +61,7 @@ impl SessionMaker<'_> {
 #[derive(Debug)]
 pub(crate) struct SessionBuilder<'m> {
     maker: &'m SessionMaker<'m>,
-    half: HalfMade<'m>,
-    _maker: Maker,
+    half: HalfMade,
 }
 
 impl SessionBuilder<'_> {
@@ -101,8 +90,8 @@ impl SessionBuilder<'_> {
             Err(error) => return view.unless_removed(error).map(|()| None),
         };
         let name = self.half.name().to_owned();
-        let directory = match self.half.publish(new, &name) {
-            Ok(directory) => directory,
+        let (directory, _making) = match self.half.publish(new, &name) {
+            Ok(published) => published,
             Err(error) => return view.unless_removed(error).map(|()| None),
         };
         tell()?;
@@ -152,11 +141,13 @@ impl SessionDir {
     /// Takes a session back that no server has taken up, and removes it. `false`: one has, or the service is gone;
     /// the session then ends like any other.
     pub(crate) fn withdraw(self, view: &ServiceView) -> Result<bool> {
-        let Some(maker) = view.session_maker()? else {
-            return Ok(false);
+        let parts = [TMP, NEW].map(|part| view.directory().open_at(part));
+        let [tmp, new] = match parts {
+            [Ok(tmp), Ok(new)] => [tmp, new],
+            [Err(error), _] | [_, Err(error)] => return view.unless_removed(error).map(|()| false),
         };
-        match scratch::bury(&maker.new, &self.name, &maker.tmp) {
-            Ok(tombstone) => scratch::remove(&maker.tmp, &tombstone, &[]).map(|()| true),
+        match scratch::bury(&new, &self.name, &tmp) {
+            Ok(tombstone) => scratch::remove(&tmp, &tombstone, &[]).map(|()| true),
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(Error::os("withdraw", self.directory.path())(errno)),
         }
