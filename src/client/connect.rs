@@ -12,6 +12,7 @@ use crate::directory::view::ServiceView;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::{self, BellReader, BellWriter};
+use crate::ring::raw::{RawConsumer, RawProducer};
 use crate::segment::SegmentOptions;
 use crate::session::layout::{self, DOWN, Geometry, Memory, PROBE, SEGMENT, Status, UP};
 use crate::session::{Broken, Wait};
@@ -26,6 +27,8 @@ pub(super) struct Published {
     pub(super) memory: Memory,
     pub(super) geometry: Geometry,
     pub(super) generation: u64,
+    pub(super) requests: RawProducer<3>,
+    pub(super) replies: RawConsumer<2>,
     pub(super) down: BellReader,
     pub(super) place: SessionDir,
 }
@@ -45,19 +48,27 @@ enum NameWatch {
 }
 
 impl ClientOptions {
-    /// A session with `service` that its server has taken up.
-    pub(super) fn link(
+    /// A session with `service` that its server has taken up. The service is looked for unless it is `found`. What
+    /// `meanwhile` makes with the client's bell, while the server lets the session in, is returned too; it is called again
+    /// if the service is removed before.
+    pub(super) fn link<T>(
         &self,
         runtime: &Directory,
         service: &Name,
+        mut found: Option<ServiceView>,
         deadline: Deadline,
-    ) -> Result<Link> {
+        mut meanwhile: impl FnMut(&BellReader) -> Result<T>,
+    ) -> Result<(Link, T)> {
         let not_running = || Error::NotRunning {
             service: service.to_string(),
             directory: runtime.path().to_owned(),
         };
         loop {
-            let Some(view) = ServiceView::wait_for(runtime, service, deadline)? else {
+            let view = match found.take() {
+                Some(view) => Some(view),
+                None => ServiceView::wait_for(runtime, service, deadline)?,
+            };
+            let Some(view) = view else {
                 return Err(not_running());
             };
             if deadline.has_passed() && !view.is_held()? {
@@ -66,13 +77,13 @@ impl ClientOptions {
             let Some(published) = self.publish(&view, deadline)? else {
                 continue;
             };
+            let made = meanwhile(&published.down).inspect_err(|_| published.leave())?;
             let Some(status) = published.await_server(self.wait, &view, deadline)? else {
                 continue;
             };
             match status {
                 Status::Pending => {
-                    // For a server that takes it up this very moment.
-                    published.memory.client.leaving.store(1, Ordering::Relaxed);
+                    published.leave();
                     published.place.withdraw(&view)?;
                     return Err(match view.is_held()? {
                         true => deadline.timed_out(format!(
@@ -84,8 +95,13 @@ impl ClientOptions {
                 }
                 // Taken away from under us: perhaps there is another by now.
                 Status::Closed | Status::Gone if !view.is_named()? && !deadline.has_passed() => {}
-                Status::Open => return Link::new(service.clone(), published.in_slot(&view)),
-                _ => return Link::new(service.clone(), published)?.over(),
+                Status::Open => {
+                    return Ok((Link::new(service.clone(), published.in_slot(&view)), made));
+                }
+                _ => {
+                    let over = Link::new(service.clone(), published).over();
+                    return over.map(|link| (link, made));
+                }
             }
         }
     }
@@ -100,14 +116,18 @@ impl ClientOptions {
         };
         let geometry = self.geometry();
         let (memory, generation) = self.make_segment(&builder, geometry)?;
-        fifo::make_bell(builder.directory(), UP)?;
-        fifo::make_bell(builder.directory(), DOWN)?;
-        let down = BellReader::open(builder.directory(), DOWN)?;
+        let down = fifo::make_bells(builder.directory(), UP, DOWN)?;
         // Who sees our end close is to find our lock free.
         let Some(place) = builder.publish(&down, || ring_the_door(view))? else {
             return Ok(None);
         };
+        // What follows is done while the server lets it in.
+        down.shrink();
+        let accept = geometry.replies_of(generation);
+        let broken = |corrupt| Broken::Ring(corrupt).into_error(view.service().as_str());
         Ok(Some(Published {
+            requests: RawProducer::resume(memory.requests.clone()).map_err(broken)?,
+            replies: RawConsumer::resume(memory.replies.clone(), accept).map_err(broken)?,
             memory,
             geometry,
             generation,
@@ -161,6 +181,12 @@ impl Published {
         let mut name = None;
         if wait != Wait::Park {
             self.spin();
+        }
+        // The ring that tells of it may be on its way: one too many, like any other.
+        if let Some(status) = Status::unpack(self.status())
+            && status != Status::Pending
+        {
+            return Ok(Some(status));
         }
         loop {
             // Taken off first: what is rung for after this look is seen by the next wait.
@@ -227,6 +253,11 @@ impl Published {
             }
             thread::give_way();
         }
+    }
+
+    /// Says to a server that takes it up this very moment that nobody is there.
+    fn leave(&self) {
+        self.memory.client.leaving.store(1, Ordering::Relaxed);
     }
 
     fn status(&self) -> u64 {

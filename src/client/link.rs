@@ -50,24 +50,29 @@ pub(super) struct Link {
 
 pub(super) use self::message::Content;
 
+/// Adds a client's bell to `epoll`; `index` tells its link's events from another's.
+pub(super) fn watch(down: &BellReader, epoll: &Epoll, index: u64) -> rustix::io::Result<()> {
+    epoll.add(down.as_fd(), index << 1, Interest::READ)
+}
+
 /// The word of [`Status::Open`].
 const OPEN: u64 = 1;
 
 impl Link {
     /// Over a session that has been published.
-    pub(super) fn new(service: Name, published: Published) -> Result<Link> {
+    pub(super) fn new(service: Name, published: Published) -> Link {
         let Published {
             memory,
             geometry,
             generation,
+            requests,
+            replies,
             down,
             place,
         } = published;
-        let accept = geometry.replies_of(generation);
-        let broken = |corrupt| Broken::Ring(corrupt).into_error(service.as_str());
-        Ok(Link {
-            requests: RawProducer::resume(memory.requests.clone()).map_err(broken)?,
-            replies: RawConsumer::resume(memory.replies.clone(), accept).map_err(broken)?,
+        Link {
+            requests,
+            replies,
             service,
             memory,
             geometry,
@@ -81,7 +86,7 @@ impl Link {
             gone: false,
             stamp: fork::stamp(),
             place,
-        })
+        }
     }
 
     /// The error that says why a session was refused.
@@ -148,11 +153,9 @@ impl Link {
         self.place.directory().path()
     }
 
-    /// Adds our bell to `epoll`; `index` tells this link's events from another's.
+    /// Adds our bell to `epoll`.
     pub(super) fn watch(&self, epoll: &Epoll, index: u64) -> Result<()> {
-        epoll
-            .add(self.down.as_fd(), index << 1, Interest::READ)
-            .map_err(Error::os("watch the bell of", self.path()))
+        watch(&self.down, epoll, index).map_err(Error::os("watch the bell of", self.path()))
     }
 
     /// Opens the bell to the server, which has taken the session up, and adds it to `epoll`.

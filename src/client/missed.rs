@@ -37,7 +37,11 @@ fn link_to(client: &Client, server: &mut Server) -> Link {
     let name = server.service().clone();
     let_in(server, || {
         let deadline = Deadline::after(SOON);
-        client.options.link(&client.runtime, &name, deadline)
+        let runtime = &client.runtime;
+        let link = client
+            .options
+            .link(runtime, &name, None, deadline, |_| Ok(()));
+        link.map(|(link, ())| link)
     })
 }
 

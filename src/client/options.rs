@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Client;
+use super::{Client, link};
+use crate::directory::view::ServiceView;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::segment::SegmentOptions;
@@ -110,13 +111,20 @@ impl ClientOptions {
             Some(path) => Directory::open(path)?,
             None => Directory::runtime()?,
         };
-        let link = self.link(&runtime, &service, deadline)?;
-        let mut client = Client {
+        let found = ServiceView::find_in(runtime.try_clone()?, &service)?;
+        let os = |doing| Error::os(doing, runtime.path());
+        let (mut link, epoll) = self.link(&runtime, &service, found, deadline, |down| {
+            let epoll = Epoll::new().map_err(os("create an epoll for"))?;
+            link::watch(down, &epoll, 0).map_err(os("watch a bell in"))?;
+            Ok(epoll)
+        })?;
+        link.open_bell(&epoll, 0)?;
+        Ok(Client {
             patience: Patience::new(self.wait),
             options: self,
-            links: Vec::new(),
+            links: vec![Some(link)],
             routes: HashMap::new(),
-            epoll: Epoll::new().map_err(Error::os("create an epoll for", runtime.path()))?,
+            epoll,
             runtime,
             events: Events::new(),
             stash: VecDeque::new(),
@@ -129,9 +137,7 @@ impl ClientOptions {
             unwanted: 0,
             service,
             stamp: fork::stamp(),
-        };
-        client.add_link(link)?;
-        Ok(client)
+        })
     }
 
     pub(super) fn geometry(&self) -> Geometry {

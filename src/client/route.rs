@@ -72,10 +72,7 @@ impl Client {
         search: &mut Search,
     ) -> Result<Option<Route>> {
         if self.has_ended(0) || self.links.first().is_none_or(Option::is_none) {
-            let link = self
-                .options
-                .link(&self.runtime, &self.service, timeout.deadline())?;
-            self.add_link(link)?;
+            self.connect_to(&self.service.clone(), timeout.deadline())?;
         }
         if !self.link(0)?.directs() {
             // Not remembered: after a restart the service may direct.
@@ -197,8 +194,8 @@ impl Client {
             _ => {
                 let deadline = timeout.deadline();
                 let soon = deadline.min(search.deadline());
-                match self.options.link(&self.runtime, &target, soon) {
-                    Ok(link) => self.add_link(link)?,
+                match self.connect_to(&target, soon) {
+                    Ok(index) => index,
                     Err(error) if is_absence(&error) && search.backoff.wait(deadline) => {
                         return Ok(None);
                     }
@@ -208,6 +205,15 @@ impl Client {
         };
         self.routes.insert(kind, index);
         Ok(Some(index))
+    }
+
+    /// A new session with a service: the index of its link.
+    pub(super) fn connect_to(&mut self, service: &Name, deadline: Deadline) -> Result<usize> {
+        let runtime = &self.runtime;
+        let (link, ()) = self
+            .options
+            .link(runtime, service, None, deadline, |_| Ok(()))?;
+        self.add_link(link)
     }
 
     /// Puts a session into the first empty place, and its bells into the epoll.

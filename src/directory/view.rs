@@ -24,10 +24,16 @@ pub(crate) struct ServiceView {
 impl ServiceView {
     /// Looks for a service; `None` if there is none of this name.
     pub(crate) fn find(runtime: &Directory, service: &Name) -> Result<Option<ServiceView>> {
+        match runtime.current(Missing::Leave)? {
+            Some(runtime) => ServiceView::find_in(runtime, service),
+            None => Ok(None),
+        }
+    }
+
+    /// [`find`](ServiceView::find) in a runtime directory of which it is known that it stands under its path: one that was
+    /// just opened.
+    pub(crate) fn find_in(runtime: Directory, service: &Name) -> Result<Option<ServiceView>> {
         loop {
-            let Some(runtime) = runtime.current(Missing::Leave)? else {
-                return Ok(None);
-            };
             let directory = match runtime.open_at(service.as_str()) {
                 Err(error) if is_errno(&error, Errno::NOENT) => return Ok(None),
                 opened => opened?,

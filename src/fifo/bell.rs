@@ -10,12 +10,17 @@ use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::error::{Error, Result};
-use crate::sys::fifo;
+use crate::sys::fifo::{self, Refusal};
 use crate::sys::fork::Registered;
 
-/// Makes the FIFO of a doorbell. The name must not exist.
-pub(crate) fn make_bell(directory: &Directory, name: &str) -> Result<()> {
-    fifo::make_fifo(directory, name).map_err(Error::os("create FIFO", directory.path().join(name)))
+/// Makes the FIFOs of two doorbells in a new directory that nobody else can reach yet, and opens the end of the second one
+/// that is woken.
+pub(crate) fn make_bells(directory: &Directory, far: &str, near: &str) -> Result<BellReader> {
+    match fifo::make_two(directory, far, near) {
+        Ok(fd) => Ok(BellReader { fd }),
+        Err(Refusal::Os(errno)) => Err(Error::os("create FIFOs in", directory.path())(errno)),
+        Err(refusal) => Err(refusal.into_error(&directory.path().join(near))),
+    }
 }
 
 /// The end of a doorbell that is woken.
@@ -29,9 +34,13 @@ impl BellReader {
     pub(crate) fn open(directory: &Directory, name: &str) -> Result<BellReader> {
         let fd = fifo::open_read_end(directory, name)
             .map_err(|refusal| refusal.into_error(&directory.path().join(name)))?;
-        // A user's pipes share a limit, and a bell needs one byte.
-        fifo::shrink(&fd);
         Ok(BellReader { fd })
+    }
+
+    /// Makes its pipe small: a user's pipes share a limit, and a bell needs one byte. It can wait until nobody else waits
+    /// for what its opener does.
+    pub(crate) fn shrink(&self) {
+        fifo::shrink(&self.fd);
     }
 
     /// Takes all rings away; whether there were any. Costs one system call, whatever the number of rings.
@@ -120,11 +129,15 @@ mod tests {
     use crate::sys::clock::Deadline;
     use crate::sys::poll::{Epoll, Events, Interest};
 
+    fn make_bell(dir: &Directory) {
+        fifo::make_fifo(dir, "bell").unwrap();
+    }
+
     #[test]
     fn rings_gather_and_one_drain_takes_them_all() {
         let dir = Scratch::new();
-        make_bell(&dir, "bell").unwrap();
-        assert!(make_bell(&dir, "bell").is_err());
+        make_bell(&dir);
+        assert!(make_bells(&dir, "other", "bell").is_err());
         assert!(BellWriter::open(&dir, "bell").unwrap().is_none());
         let reader = BellReader::open(&dir, "bell").unwrap();
         let writer = BellWriter::open(&dir, "bell").unwrap().unwrap();
@@ -139,7 +152,7 @@ mod tests {
     #[test]
     fn a_million_rings_that_nobody_answers_succeed() {
         let dir = Scratch::new();
-        make_bell(&dir, "bell").unwrap();
+        make_bell(&dir);
         let reader = BellReader::open(&dir, "bell").unwrap();
         let writer = BellWriter::open(&dir, "bell").unwrap().unwrap();
         let mut rung = 0;
@@ -159,7 +172,7 @@ mod tests {
     #[test]
     fn a_dead_answerer_is_told_once_and_its_successor_hears_the_same_writer() {
         let dir = Scratch::new();
-        make_bell(&dir, "bell").unwrap();
+        make_bell(&dir);
         let reader = BellReader::open(&dir, "bell").unwrap();
         let writer = BellWriter::open(&dir, "bell").unwrap().unwrap();
         let epoll = Epoll::new().unwrap();

@@ -9,7 +9,7 @@ mod names;
 mod pair;
 mod pump;
 
-pub(crate) use bell::{BellReader, BellWriter, Ring, make_bell};
+pub(crate) use bell::{BellReader, BellWriter, Ring, make_bells};
 pub use pair::FifoPair;
 
 /// What a [`FifoPair`] knows of its other end.

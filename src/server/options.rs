@@ -151,6 +151,7 @@ impl ServerOptions {
         let deadline = Deadline::after(CLAIM);
         let (mut place, board) = claim(&runtime, &service, deadline)?;
         let door = BellReader::open(place.directory(), DOOR)?;
+        door.shrink();
         // Who sees our ends close is to find our lock free.
         place.keep_lock_above(&door)?;
         let pulse = match self.budget {

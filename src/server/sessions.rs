@@ -110,6 +110,8 @@ impl Server {
     /// Makes a session that is in its slot one of ours.
     pub(super) fn settle_in(&mut self, slot: u32, seated: Seated) {
         seated.seat.greet();
+        // Now that the client goes on.
+        seated.up.shrink();
         let peer = seated.seat.peer();
         let index = slot as usize;
         if self.seats.len() <= index {

@@ -95,6 +95,27 @@ pub(crate) fn make_fifo(dir: impl AsFd, name: impl Arg + Copy) -> Result<()> {
     })
 }
 
+/// Makes two FIFOs like [`make_fifo`] and opens the second one's end to read from, whose mode tells that of the other. For
+/// a directory that nobody else can reach yet, and that goes with both if this fails.
+pub(crate) fn make_two(
+    dir: impl AsFd,
+    first: impl Arg + Copy,
+    second: impl Arg + Copy,
+) -> std::result::Result<Registered, Refusal> {
+    let mode = Mode::RUSR | Mode::WUSR;
+    fs::mknodat(dir.as_fd(), first, FileType::Fifo, mode, 0)?;
+    fs::mknodat(dir.as_fd(), second, FileType::Fifo, mode, 0)?;
+    match open_read_end(dir.as_fd(), second) {
+        // A umask such as 0777 has taken rights of the owner.
+        Err(Refusal::Mode(_) | Refusal::Os(Errno::ACCESS)) => {
+            fs::chmodat(dir.as_fd(), first, mode, AtFlags::empty())?;
+            fs::chmodat(dir.as_fd(), second, mode, AtFlags::empty())?;
+            open_read_end(dir, second)
+        }
+        opened => opened,
+    }
+}
+
 /// Opens the end to read from. It is opened for writing too, so that it never shows an end of file or a hang-up.
 pub(crate) fn open_read_end(
     dir: impl AsFd,

@@ -31,6 +31,27 @@ fn a_fifo_is_made_once_with_mode_0600_and_opened_without_waiting() {
 }
 
 #[test]
+fn two_fifos_are_made_with_mode_0600_whatever_the_umask() {
+    const NAME: &str = "sys::fifo::tests::two_fifos_are_made_with_mode_0600_whatever_the_umask";
+    if role().is_none() {
+        return run_in_role(NAME, "umask");
+    }
+    let dir = Scratch::new();
+    for (umask, names) in [(0o022, ["a", "b"]), (0o777, ["c", "d"])] {
+        let before = rustix::process::umask(Mode::from_raw_mode(umask));
+        let made = make_two(dir.fd(), names[0], names[1]);
+        rustix::process::umask(before);
+        assert!(open_write_end(dir.fd(), names[1]).unwrap().is_some());
+        assert!(open_write_end(dir.fd(), names[0]).unwrap().is_none());
+        drop(made.unwrap());
+    }
+    assert_eq!(
+        make_two(dir.fd(), "e", "a").unwrap_err(),
+        Refusal::Os(Errno::EXIST)
+    );
+}
+
+#[test]
 fn what_stands_in_a_fifos_place_is_refused_and_named() {
     let dir = Scratch::new();
     let refused = |name: &str| {
