@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -50,7 +51,8 @@ const TRIES: u32 = 1000;
 /// ```
 #[derive(Debug)]
 pub struct Directory {
-    fd: OwnedFd,
+    /// Shared by its clones, like the open file description under two descriptors.
+    fd: Arc<OwnedFd>,
     path: PathBuf,
     /// Its device and inode.
     identity: (u64, u64),
@@ -95,18 +97,13 @@ impl Directory {
         &self.path
     }
 
-    /// A second handle to the same directory.
+    /// A second handle to the same directory, with the same descriptor.
     ///
     /// # Errors
-    /// [`Error::Os`] if there are no descriptors left.
+    /// None: it takes no descriptor.
     pub fn try_clone(&self) -> Result<Directory> {
-        let fd = self.fd.try_clone().map_err(|source| Error::Os {
-            doing: "open again",
-            path: self.path.clone(),
-            source,
-        })?;
         Ok(Directory {
-            fd,
+            fd: Arc::clone(&self.fd),
             path: self.path.clone(),
             identity: self.identity,
             is_default: self.is_default,
@@ -117,12 +114,7 @@ impl Directory {
     pub(crate) fn open_at(&self, name: &str) -> Result<Directory> {
         let open = |name: &str| file::open_directory_at(&self.fd, name);
         let (fd, status, path) = self.open_checked(name, open)?;
-        Ok(Directory {
-            fd,
-            path,
-            identity: status.identity,
-            is_default: false,
-        })
+        Ok(Directory::new(fd, &status, path))
     }
 
     /// Opens a directory in this one by `open`, and checks it like any other.
@@ -192,12 +184,16 @@ impl Directory {
     fn check((fd, status): (OwnedFd, FileStatus), path: PathBuf) -> Result<Directory> {
         match fault(&path, &status, file::effective_uid()) {
             Some(reason) => Err(Error::BadDirectory { path, reason }),
-            None => Ok(Directory {
-                fd,
-                path,
-                identity: status.identity,
-                is_default: false,
-            }),
+            None => Ok(Directory::new(fd, &status, path)),
+        }
+    }
+
+    fn new(fd: OwnedFd, status: &FileStatus, path: PathBuf) -> Directory {
+        Directory {
+            fd: Arc::new(fd),
+            path,
+            identity: status.identity,
+            is_default: false,
         }
     }
 }
