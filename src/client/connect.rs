@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::link::Link;
 use super::options::ClientOptions;
 use crate::directory::service::DOOR;
-use crate::directory::session::{SessionBuilder, SessionDir};
+use crate::directory::session::SessionDir;
 use crate::directory::view::ServiceView;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::session::{Broken, Wait};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{self, Interest};
 use crate::sys::watch::Watch;
-use crate::sys::{file, process, thread};
+use crate::sys::{process, thread};
 
 /// A session that is published and has not been taken up yet.
 #[derive(Debug)]
@@ -115,7 +115,8 @@ impl ClientOptions {
             return Ok(None);
         };
         let geometry = self.geometry();
-        let (memory, generation) = self.make_segment(&builder, geometry)?;
+        let generation = builder.number();
+        let memory = self.make_segment(builder.directory(), geometry, generation)?;
         let down = fifo::make_bells(builder.directory(), UP, DOWN)?;
         // Who sees our end close is to find our lock free.
         let Some(place) = builder.publish(&down, || ring_the_door(view))? else {
@@ -138,19 +139,18 @@ impl ClientOptions {
 
     fn make_segment(
         &self,
-        builder: &SessionBuilder<'_>,
+        directory: &Directory,
         geometry: Geometry,
-    ) -> Result<(Memory, u64)> {
+        generation: u64,
+    ) -> Result<Memory> {
         let len = usize::try_from(geometry.payload_len()).unwrap_or(usize::MAX);
-        let path = builder.directory().path();
-        let segment = SegmentOptions::raw(layout::FINGERPRINT, len)
-            .create_unseen(builder.directory(), SEGMENT)?;
+        let segment =
+            SegmentOptions::raw(layout::FINGERPRINT, len).create_unseen(directory, SEGMENT)?;
         let memory = Memory::new(segment.region(), geometry).ok_or_else(|| Error::TooLong {
             what: "session",
             len: len as u64,
             max: geometry.payload_len(),
         })?;
-        let generation = file::random_u64().map_err(Error::os("draw a random number for", path))?;
         let client = &memory.client;
         client.generation.store(generation, Ordering::Relaxed);
         client
@@ -165,7 +165,7 @@ impl ClientOptions {
         client
             .flags
             .store(if self.probe { PROBE } else { 0 }, Ordering::Relaxed);
-        Ok((memory, generation))
+        Ok(memory)
     }
 }
 

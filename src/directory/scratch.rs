@@ -117,6 +117,7 @@ pub(super) struct HalfMade {
 pub(super) struct Making {
     maker: Maker,
     name: CString,
+    number: u64,
     is_published: bool,
     stamp: Stamp,
 }
@@ -124,13 +125,15 @@ pub(super) struct Making {
 impl HalfMade {
     /// Makes a directory under a random name.
     pub(super) fn create(maker: Maker) -> Result<HalfMade> {
-        let name = file::random_name().map_err(Error::os("find a name in", &maker.path))?;
+        let (name, number) =
+            file::random_name_and_u64().map_err(Error::os("find a name in", &maker.path))?;
         let path = maker.path.join(&*name.to_string_lossy());
         let made = file::create_directory_at(&maker.flock, &*name);
         let directory = Directory::check(made.map_err(Error::os("create", &path))?, path)?;
         let making = Making {
             maker,
             name,
+            number,
             is_published: false,
             stamp: fork::stamp(),
         };
@@ -145,6 +148,11 @@ impl HalfMade {
     /// The random name.
     pub(super) fn name(&self) -> &CStr {
         &self.making.name
+    }
+
+    /// A random number that was drawn with it.
+    pub(super) fn number(&self) -> u64 {
+        self.making.number
     }
 
     /// Gives it its name, in one step. On an error it is removed.

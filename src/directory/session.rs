@@ -70,6 +70,11 @@ impl SessionBuilder<'_> {
         self.half.directory()
     }
 
+    /// A number that nobody else draws.
+    pub(crate) fn number(&self) -> u64 {
+        self.half.number()
+    }
+
     /// Takes the session's lock, above `fifo` (see [`ServiceDir::keep_lock_above`]; taken last, it seldom has to be
     /// moved there), and puts the complete session where the server, or the next one, looks for it. Then `tell` is
     /// called, so that a server has begun with it when this ends. `None`: the service was removed

@@ -300,7 +300,20 @@ fn random_bytes<const N: usize>() -> Result<[u8; N]> {
 
 /// A name that nobody else uses: 24 hexadecimal digits from the kernel's random numbers.
 pub(crate) fn random_name() -> Result<CString> {
-    let bytes = random_bytes::<12>()?;
+    name_of(random_bytes()?)
+}
+
+/// [`random_name`] and [`random_u64`] by one system call.
+pub(crate) fn random_name_and_u64() -> Result<(CString, u64)> {
+    let bytes: [u8; 20] = random_bytes()?;
+    let (name, number) = (
+        std::array::from_fn(|n| bytes[n]),
+        std::array::from_fn(|n| bytes[12 + n]),
+    );
+    Ok((name_of(name)?, u64::from_ne_bytes(number)))
+}
+
+fn name_of(bytes: [u8; 12]) -> Result<CString> {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     let text: Vec<u8> = digits
         .map(|digit| match digit {
