@@ -2,7 +2,7 @@
 //! the server.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -269,15 +269,25 @@ pub(crate) fn is_owner_alive(session: &Directory) -> Result<bool> {
     .map_err(Error::os("look at", session.path().join(LOCK)))
 }
 
-/// Who made a session, as its lock file says: nothing if nobody holds its lock; `Some(None)` if that cannot be read.
-pub(crate) fn live_owner(session: &Directory) -> Result<Option<Option<Identity>>> {
-    let looked = holder::open_to_look(session).and_then(|look| match lock::is_held(&look)? {
-        true => Ok(Some(Holder::read(&look)?.map(|holder| holder.identity))),
-        false => Ok(None),
-    });
+/// Whose session it is, which holds its lock; `None` if nobody does.
+pub(crate) fn live_owner(session: &Directory) -> Result<Option<LiveOwner>> {
+    let looked = holder::open_to_look(session)
+        .and_then(|look| Ok(lock::is_held(&look)?.then_some(LiveOwner(look))));
     match looked {
         Err(Errno::NOENT) => Ok(None),
         looked => looked.map_err(Error::os("look at", session.path().join(LOCK))),
+    }
+}
+
+/// The client of a session, which was alive.
+#[derive(Debug)]
+pub(crate) struct LiveOwner(OwnedFd);
+
+impl LiveOwner {
+    /// Who that is, as the lock file says; `None` if that cannot be read.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        let holder = Holder::read(&self.0).ok().flatten();
+        holder.map(|holder| holder.identity)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a server is told.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::delivery::Held;
 use super::incoming::{Incoming, Question};
@@ -28,16 +28,22 @@ pub struct Peer(Arc<Facts>);
 struct Facts {
     session: SessionId,
     uid: u32,
-    identity: Option<Identity>,
+    /// Read when the client goes on already, and before anybody is told of the session.
+    identity: OnceLock<Option<Identity>>,
 }
 
 impl Peer {
-    pub(super) fn new(session: SessionId, uid: u32, identity: Option<Identity>) -> Peer {
+    pub(super) fn new(session: SessionId, uid: u32) -> Peer {
         Peer(Arc::new(Facts {
             session,
             uid,
-            identity,
+            identity: OnceLock::new(),
         }))
+    }
+
+    /// Says once which process it is.
+    pub(super) fn identify(&self, identity: Option<Identity>) {
+        let _ = self.0.identity.set(identity);
     }
 
     /// The session.
@@ -52,11 +58,11 @@ impl Peer {
 
     /// The process as it described itself in the session's lock file, in its own pid namespace.
     pub fn pid(&self) -> Option<u32> {
-        self.0.identity.map(|identity| identity.pid)
+        self.identity().map(|identity| identity.pid)
     }
 
     pub(super) fn identity(&self) -> Option<Identity> {
-        self.0.identity
+        self.0.identity.get().copied().flatten()
     }
 }
 

@@ -13,6 +13,7 @@ use super::turns::{Source, VERSIONS};
 use super::unread;
 use super::{Seated, Server};
 use crate::directory::service::ServiceDir;
+use crate::directory::session::LiveOwner;
 use crate::directory::{Directory, session};
 use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter};
@@ -94,9 +95,9 @@ impl Server {
 
     /// Goes on with a session; one whose next request is a suspect waits until it is called.
     fn try_resume(&mut self, slot: u32, directory: &Directory) -> Result<(), Unfit> {
-        let seated = self.try_seat(slot, directory)?;
+        let (seated, owner) = self.try_seat(slot, directory)?;
         let suspect = seated.seat.first_suspect()?;
-        self.settle_in(slot, seated);
+        self.settle_in(slot, seated, &owner);
         match suspect {
             Some(deaths) if !self.suspects.quarantine.is_poisoned(deaths) => {
                 self.suspects.quarantine.put_aside(slot, deaths);
@@ -108,11 +109,12 @@ impl Server {
     }
 
     /// Makes a session that is in its slot one of ours.
-    pub(super) fn settle_in(&mut self, slot: u32, seated: Seated) {
+    pub(super) fn settle_in(&mut self, slot: u32, seated: Seated, owner: &LiveOwner) {
         seated.seat.greet();
-        // Now that the client goes on.
+        // The client goes on: now for what it need not wait for.
         seated.up.shrink();
         let peer = seated.seat.peer();
+        peer.identify(owner.identity());
         let index = slot as usize;
         if self.seats.len() <= index {
             self.seats.resize_with(index + 1, || None);
@@ -139,9 +141,13 @@ impl Server {
         self.ready.push_back(Event::Refused(Box::new(error)));
     }
 
-    pub(super) fn try_seat(&mut self, slot: u32, directory: &Directory) -> Result<Seated, Unfit> {
+    pub(super) fn try_seat(
+        &mut self,
+        slot: u32,
+        directory: &Directory,
+    ) -> Result<(Seated, LiveOwner), Unfit> {
         let no_lock = |error| Unfit::because(error, Broken::Lock);
-        let identity = session::live_owner(directory)
+        let owner = session::live_owner(directory)
             .map_err(no_lock)?
             .ok_or(Unfit::Abandoned)?;
         let segment = SegmentOptions::raw(layout::FINGERPRINT, layout::LEN_MIN)
@@ -160,7 +166,7 @@ impl Server {
         let bell = BellWriter::open(directory, DOWN)
             .map_err(no_bell)?
             .ok_or(Unfit::Abandoned)?;
-        let peer = Peer::new(SessionId(generation), file::effective_uid(), identity);
+        let peer = Peer::new(SessionId(generation), file::effective_uid());
         self.place.keep_lock_above(&up).map_err(Unfit::Failed)?;
         self.place.keep_lock_above(&bell).map_err(Unfit::Failed)?;
         self.version = self.version.wrapping_add(1) & VERSIONS;
@@ -208,7 +214,7 @@ impl Server {
             inherited: self.inherited,
             memory,
         };
-        Ok(Seated {
+        let seated = Seated {
             seat: Arc::new(Seat::new(peer, self.service.to_string(), opening, pool)?),
             hot: false,
             busy_at: self.served,
@@ -216,7 +222,8 @@ impl Server {
             requests,
             up,
             version,
-        })
+        };
+        Ok((seated, owner))
     }
 
     /// Takes out what stands in a slot, and frees it.

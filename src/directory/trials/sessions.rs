@@ -19,7 +19,7 @@ fn a_session_goes_from_its_client_to_a_slot_and_ends_with_its_client() {
     let session = only(&held);
     let directory = held.open_new(&session).unwrap().unwrap();
     let owner = live_owner(&directory).unwrap().unwrap();
-    assert_eq!(owner.unwrap().pid, client.process.0.id());
+    assert_eq!(owner.identity().unwrap().pid, client.process.0.id());
     assert!(held.take_up(&session, 7).unwrap());
     let taken = held.open_slot(7).unwrap().unwrap();
     assert_eq!(taken.path(), held.directory().path().join("s/7"));
