@@ -30,6 +30,7 @@ pub(super) struct Published {
     pub(super) requests: RawProducer<3>,
     pub(super) replies: RawConsumer<2>,
     pub(super) down: BellReader,
+    pub(super) up: BellWriter,
     pub(super) place: SessionDir,
 }
 
@@ -49,7 +50,7 @@ enum NameWatch {
 
 impl ClientOptions {
     /// A session with `service` that its server has taken up. The service is looked for unless it is `found`. What
-    /// `meanwhile` makes with the client's bell, while the server lets the session in, is returned too; it is called again
+    /// `meanwhile` makes with the session's bells, while the server lets the session in, is returned too; it is called again
     /// if the service is removed before.
     pub(super) fn link<T>(
         &self,
@@ -57,7 +58,7 @@ impl ClientOptions {
         service: &Name,
         mut found: Option<ServiceView>,
         deadline: Deadline,
-        mut meanwhile: impl FnMut(&BellReader) -> Result<T>,
+        mut meanwhile: impl FnMut((&BellReader, &BellWriter)) -> Result<T>,
     ) -> Result<(Link, T)> {
         let not_running = || Error::NotRunning {
             service: service.to_string(),
@@ -77,13 +78,14 @@ impl ClientOptions {
             let Some(published) = self.publish(&view, deadline)? else {
                 continue;
             };
-            let made = meanwhile(&published.down).inspect_err(|_| published.leave())?;
+            let made = meanwhile((&published.down, &published.up))
+                .inspect_err(|_| leave(&published.memory))?;
             let Some(status) = published.await_server(self.wait, &view, deadline)? else {
                 continue;
             };
             match status {
                 Status::Pending => {
-                    published.leave();
+                    leave(&published.memory);
                     published.place.withdraw(&view)?;
                     return Err(match view.is_held()? {
                         true => deadline.timed_out(format!(
@@ -119,10 +121,13 @@ impl ClientOptions {
         let memory = self.make_segment(builder.directory(), geometry, generation)?;
         let down = fifo::make_bells(builder.directory(), UP, DOWN)?;
         // Who sees our end close is to find our lock free.
-        let Some(place) = builder.publish(&down, || ring_the_door(view))? else {
+        let Some(mut place) = builder.publish(&down, || ring_the_door(view))? else {
             return Ok(None);
         };
-        // What follows is done while the server lets it in.
+        // What follows is done while the server lets it in. It opens the other end of this bell before it says so.
+        let up = BellWriter::open_ahead(place.directory(), UP)
+            .and_then(|up| place.keep_lock_above(&up).map(|()| up))
+            .inspect_err(|_| leave(&memory))?;
         down.shrink();
         let accept = geometry.replies_of(generation);
         let broken = |corrupt| Broken::Ring(corrupt).into_error(view.service().as_str());
@@ -133,6 +138,7 @@ impl ClientOptions {
             geometry,
             generation,
             down,
+            up,
             place,
         }))
     }
@@ -255,11 +261,6 @@ impl Published {
         }
     }
 
-    /// Says to a server that takes it up this very moment that nobody is there.
-    fn leave(&self) {
-        self.memory.client.leaving.store(1, Ordering::Relaxed);
-    }
-
     fn status(&self) -> u64 {
         // SYNC(status): pairs with the server's store.
         self.memory.server.status.load(Ordering::Acquire)
@@ -275,6 +276,11 @@ impl Published {
             ..self
         }
     }
+}
+
+/// Says to a server that takes a session up this very moment that nobody is there.
+fn leave(memory: &Memory) {
+    memory.client.leaving.store(1, Ordering::Relaxed);
 }
 
 /// Tells the server that a session is there. One that is not running finds it when it starts.

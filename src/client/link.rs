@@ -18,7 +18,7 @@ use crate::ring::raw::{self, RawConsumer, RawProducer};
 use crate::ring::record::Cancel;
 use crate::session::Broken;
 use crate::session::handover::{Mapped, Pool, Side};
-use crate::session::layout::{DIRECTS, Geometry, Memory, Status, UP};
+use crate::session::layout::{DIRECTS, Geometry, Memory, Status};
 use crate::sys::clock::Deadline;
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::{self, Epoll, Interest, Ready};
@@ -33,8 +33,7 @@ pub(super) struct Link {
     requests: RawProducer<3>,
     replies: RawConsumer<2>,
     down: BellReader,
-    /// Opened once the server has taken the session up.
-    up: Option<BellWriter>,
+    up: BellWriter,
     pending: Requests,
     pool: Pool,
     mapped: Mapped,
@@ -50,9 +49,14 @@ pub(super) struct Link {
 
 pub(super) use self::message::Content;
 
-/// Adds a client's bell to `epoll`; `index` tells its link's events from another's.
-pub(super) fn watch(down: &BellReader, epoll: &Epoll, index: u64) -> rustix::io::Result<()> {
-    epoll.add(down.as_fd(), index << 1, Interest::READ)
+/// Adds a session's bells to `epoll`; `index` tells its link's events from another's.
+pub(super) fn watch(
+    (down, up): (&BellReader, &BellWriter),
+    epoll: &Epoll,
+    index: u64,
+) -> rustix::io::Result<()> {
+    epoll.add(down.as_fd(), index << 1, Interest::READ)?;
+    epoll.add(up.as_fd(), index << 1 | 1, Interest::DEATH)
 }
 
 /// The word of [`Status::Open`].
@@ -68,6 +72,7 @@ impl Link {
             requests,
             replies,
             down,
+            up,
             place,
         } = published;
         Link {
@@ -78,7 +83,7 @@ impl Link {
             geometry,
             generation,
             down,
-            up: None,
+            up,
             pending: Requests::default(),
             pool: Pool::new(Side::Request, 0),
             mapped: Mapped::new(Side::Reply),
@@ -153,39 +158,16 @@ impl Link {
         self.place.directory().path()
     }
 
-    /// Adds our bell to `epoll`.
+    /// Adds both bells to `epoll`.
     pub(super) fn watch(&self, epoll: &Epoll, index: u64) -> Result<()> {
-        watch(&self.down, epoll, index).map_err(Error::os("watch the bell of", self.path()))
-    }
-
-    /// Opens the bell to the server, which has taken the session up, and adds it to `epoll`.
-    pub(super) fn open_bell(&mut self, epoll: &Epoll, index: u64) -> Result<()> {
-        if self.up.is_none() {
-            let late = self.gone;
-            self.up = BellWriter::open(self.place.directory(), UP)?;
-            // Without a reader, the server that took the session up has died since; the next one rings.
-            self.gone = self.up.is_none();
-            if let Some(up) = &self.up {
-                self.place.keep_lock_above(up)?;
-                epoll
-                    .add(up.as_fd(), index << 1 | 1, Interest::DEATH)
-                    .map_err(Error::os("watch the bell of", self.path()))?;
-                if late {
-                    // The next server may have looked and gone to sleep before something was sent, for which no bell
-                    // could be rung.
-                    self.ring();
-                }
-            }
-        }
-        Ok(())
+        watch((&self.down, &self.up), epoll, index)
+            .map_err(Error::os("watch the bells of", self.path()))
     }
 
     /// Takes both bells out of `epoll`, by hand: a child made by a raw clone may keep the descriptors open.
     pub(super) fn watch_no_longer(&self, epoll: &Epoll) {
         let _ = epoll.remove(&self.down);
-        if let Some(up) = &self.up {
-            let _ = epoll.remove(up);
-        }
+        let _ = epoll.remove(&self.up);
     }
 
     /// Takes the rings off our bell.
@@ -211,8 +193,7 @@ impl Link {
 
     /// Whether somebody has the other end of our bell.
     fn is_heard(&self) -> bool {
-        let Some(up) = &self.up else { return false };
-        let shown = poll::wait_one(up, Interest::DEATH, Deadline::passed());
+        let shown = poll::wait_one(&self.up, Interest::DEATH, Deadline::passed());
         matches!(shown, Ok(shown) if !shown.is_some_and(Ready::is_dead))
     }
 
@@ -267,10 +248,8 @@ impl Link {
         self.requests.wake();
     }
 
-    /// Who has no bell yet rings when it has.
     fn ring(&mut self) {
-        let up = self.up.as_ref();
-        if up.is_none_or(|up| up.ring() == Ring::NoReader) {
+        if self.up.ring() == Ring::NoReader {
             self.note_death();
         }
     }
@@ -288,9 +267,7 @@ impl Drop for Link {
         }
         self.memory.client.leaving.store(1, Ordering::Relaxed);
         raw::fence();
-        if let Some(up) = &self.up {
-            // A server that is dead will find the lock free.
-            let _ = up.ring();
-        }
+        // A server that is dead will find the lock free.
+        let _ = self.up.ring();
     }
 }

@@ -113,12 +113,11 @@ impl ClientOptions {
         };
         let found = ServiceView::find_in(runtime.try_clone()?, &service)?;
         let os = |doing| Error::os(doing, runtime.path());
-        let (mut link, epoll) = self.link(&runtime, &service, found, deadline, |down| {
+        let (link, epoll) = self.link(&runtime, &service, found, deadline, |bells| {
             let epoll = Epoll::new().map_err(os("create an epoll for"))?;
-            link::watch(down, &epoll, 0).map_err(os("watch a bell in"))?;
+            link::watch(bells, &epoll, 0).map_err(os("watch the bells of a session in"))?;
             Ok(epoll)
         })?;
-        link.open_bell(&epoll, 0)?;
         Ok(Client {
             patience: Patience::new(self.wait),
             options: self,

@@ -217,7 +217,7 @@ impl Client {
     }
 
     /// Puts a session into the first empty place, and its bells into the epoll.
-    pub(super) fn add_link(&mut self, mut link: Link) -> Result<usize> {
+    pub(super) fn add_link(&mut self, link: Link) -> Result<usize> {
         let index = match self.links.iter().position(Option::is_none) {
             Some(index) => index,
             None => {
@@ -226,7 +226,6 @@ impl Client {
             }
         };
         link.watch(&self.epoll, index as u64)?;
-        link.open_bell(&self.epoll, index as u64)?;
         if let Some(place) = self.links.get_mut(index) {
             *place = Some(link);
         }

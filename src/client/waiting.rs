@@ -259,7 +259,6 @@ impl Client {
             };
             if ready.token & 1 == 0 {
                 link.drain();
-                link.open_bell(&self.epoll, index as u64)?;
             } else {
                 link.note_death();
             }

@@ -103,6 +103,15 @@ impl BellWriter {
         }
     }
 
+    /// Opens it whether somebody has the other end open or not. While nobody has, it is as if the answerer were dead.
+    pub(crate) fn open_ahead(directory: &Directory, name: &str) -> Result<BellWriter> {
+        // Held while it is opened: without a reader, the kernel refuses that.
+        let reader = BellReader::open(directory, name)?;
+        reader.shrink();
+        BellWriter::open(directory, name)?
+            .ok_or_else(|| Error::os("open FIFO", directory.path().join(name))(Errno::NXIO))
+    }
+
     /// Wakes the other end. Never waits, and raises no signal.
     pub(crate) fn ring(&self) -> Ring {
         match fifo::write_nosignal(&self.fd, b"!") {
@@ -147,6 +156,24 @@ mod tests {
         }
         assert!(reader.drain());
         assert!(!reader.drain());
+    }
+
+    #[test]
+    fn a_writer_that_is_opened_ahead_is_heard_once_there_is_a_reader() {
+        let dir = Scratch::new();
+        make_bell(&dir);
+        let writer = BellWriter::open_ahead(&dir, "bell").unwrap();
+        let epoll = Epoll::new().unwrap();
+        let mut events = Events::new();
+        epoll.add(&writer, 3, Interest::DEATH).unwrap();
+        assert_eq!(writer.ring(), Ring::NoReader);
+        let reader = BellReader::open(&dir, "bell").unwrap();
+        assert_eq!(epoll.wait_not(&mut events), Ok(0));
+        assert_eq!(writer.ring(), Ring::Rung);
+        assert!(reader.drain());
+        drop(reader);
+        assert_eq!(epoll.wait_not(&mut events), Ok(1));
+        assert!(events.iter().all(|ready| ready.is_dead()));
     }
 
     #[test]
