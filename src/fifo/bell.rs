@@ -105,7 +105,7 @@ impl BellWriter {
 
     /// Opens it whether somebody has the other end open or not. While nobody has, it is as if the answerer were dead.
     pub(crate) fn open_ahead(directory: &Directory, name: &str) -> Result<BellWriter> {
-        // Held while it is opened: without a reader, the kernel refuses that.
+        // Held while it is opened: without a reader, the kernel refuses that. The pipe is both ends' and keeps its size.
         let reader = BellReader::open(directory, name)?;
         reader.shrink();
         BellWriter::open(directory, name)?

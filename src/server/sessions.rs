@@ -111,9 +111,8 @@ impl Server {
     /// Makes a session that is in its slot one of ours.
     pub(super) fn settle_in(&mut self, slot: u32, seated: Seated, owner: &LiveOwner) {
         seated.seat.greet();
-        // The client goes on: now for what it need not wait for.
-        seated.up.shrink();
         let peer = seated.seat.peer();
+        // The client goes on: now for what it need not wait for.
         peer.identify(owner.identity());
         let index = slot as usize;
         if self.seats.len() <= index {
