@@ -124,7 +124,9 @@ impl ClientOptions {
         let Some(mut place) = builder.publish(&down, || ring_the_door(view))? else {
             return Ok(None);
         };
-        // What follows is done while the server lets it in. It opens the other end of this bell before it says so.
+        // What follows is done while the server lets it in. This frees a low number for the bell, so that the lock need not
+        // be moved above it.
+        drop(maker);
         let up = BellWriter::open_ahead(place.directory(), UP)
             .and_then(|up| place.keep_lock_above(&up).map(|()| up))
             .inspect_err(|_| leave(&memory))?;
