@@ -6,20 +6,18 @@ use std::time::Duration;
 
 use super::link::Link;
 use super::options::ClientOptions;
-use crate::directory::service::DOOR;
 use crate::directory::session::SessionDir;
 use crate::directory::view::ServiceView;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
-use crate::fifo::{self, BellReader, BellWriter};
+use crate::fifo::{BellReader, BellWriter};
 use crate::ring::raw::{RawConsumer, RawProducer};
-use crate::segment::SegmentOptions;
-use crate::session::layout::{self, DOWN, Geometry, Memory, PROBE, SEGMENT, Status, UP};
+use crate::session::layout::{Geometry, Memory, Status};
 use crate::session::{Broken, Wait};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{self, Interest};
+use crate::sys::thread;
 use crate::sys::watch::Watch;
-use crate::sys::{process, thread};
 
 /// A session that is published and has not been taken up yet.
 #[derive(Debug)]
@@ -75,18 +73,28 @@ impl ClientOptions {
             if deadline.has_passed() && !view.is_held()? {
                 return Err(not_running());
             }
-            let Some(published) = self.publish(&view, deadline)? else {
+            let published = match self.publish(&view, deadline) {
+                // What was being made is gone with the service.
+                Err(_) if !view.is_named()? && !deadline.has_passed() => continue,
+                published => published?,
+            };
+            let Some(published) = published else {
                 continue;
             };
-            let made = meanwhile((&published.down, &published.up))
-                .inspect_err(|_| leave(&published.memory))?;
+            let made = match meanwhile((&published.down, &published.up)) {
+                Ok(made) => made,
+                Err(error) => {
+                    let _ = published.withdraw(&view);
+                    return Err(error);
+                }
+            };
             let Some(status) = published.await_server(self.wait, &view, deadline)? else {
                 continue;
             };
             match status {
                 Status::Pending => {
-                    leave(&published.memory);
-                    published.place.withdraw(&view)?;
+                    drop(made);
+                    published.withdraw(&view)?;
                     return Err(match view.is_held()? {
                         true => deadline.timed_out(format!(
                             "service {:?} to let a session in",
@@ -107,77 +115,17 @@ impl ClientOptions {
             }
         }
     }
-
-    /// Builds a session and publishes it; `None` if the service was removed meanwhile.
-    fn publish(&self, view: &ServiceView, deadline: Deadline) -> Result<Option<Published>> {
-        let Some(maker) = view.session_maker()? else {
-            return Ok(None);
-        };
-        let Some(builder) = maker.build(deadline)? else {
-            return Ok(None);
-        };
-        let geometry = self.geometry();
-        let generation = builder.number();
-        let memory = self.make_segment(builder.directory(), geometry, generation)?;
-        let down = fifo::make_bells(builder.directory(), UP, DOWN)?;
-        // Who sees our end close is to find our lock free.
-        let Some(mut place) = builder.publish(&down, || ring_the_door(view))? else {
-            return Ok(None);
-        };
-        // What follows is done while the server lets it in. This frees a low number for the bell, so that the lock need not
-        // be moved above it.
-        drop(maker);
-        let up = BellWriter::open_ahead(place.directory(), UP)
-            .and_then(|up| place.keep_lock_above(&up).map(|()| up))
-            .inspect_err(|_| leave(&memory))?;
-        down.shrink();
-        let accept = geometry.replies_of(generation);
-        let broken = |corrupt| Broken::Ring(corrupt).into_error(view.service().as_str());
-        Ok(Some(Published {
-            requests: RawProducer::resume(memory.requests.clone()).map_err(broken)?,
-            replies: RawConsumer::resume(memory.replies.clone(), accept).map_err(broken)?,
-            memory,
-            geometry,
-            generation,
-            down,
-            up,
-            place,
-        }))
-    }
-
-    fn make_segment(
-        &self,
-        directory: &Directory,
-        geometry: Geometry,
-        generation: u64,
-    ) -> Result<Memory> {
-        let len = usize::try_from(geometry.payload_len()).unwrap_or(usize::MAX);
-        let segment =
-            SegmentOptions::raw(layout::FINGERPRINT, len).create_unseen(directory, SEGMENT)?;
-        let memory = Memory::new(segment.region(), geometry).ok_or_else(|| Error::TooLong {
-            what: "session",
-            len: len as u64,
-            max: geometry.payload_len(),
-        })?;
-        let client = &memory.client;
-        client.generation.store(generation, Ordering::Relaxed);
-        client
-            .request_capacity
-            .store(geometry.request_capacity, Ordering::Relaxed);
-        client
-            .reply_capacity
-            .store(geometry.reply_capacity, Ordering::Relaxed);
-        client
-            .time_namespace
-            .store(process::time_namespace(), Ordering::Relaxed);
-        client
-            .flags
-            .store(if self.probe { PROBE } else { 0 }, Ordering::Relaxed);
-        Ok(memory)
-    }
 }
 
 impl Published {
+    /// Takes it back: also from a server that takes it up this very moment.
+    fn withdraw(self, view: &ServiceView) -> Result<bool> {
+        self.memory.client.leaving.store(1, Ordering::Relaxed);
+        // Where descriptors are short, these are what it needs.
+        drop((self.up, self.down));
+        self.place.withdraw(view)
+    }
+
     /// Waits until the server has said something of the session; `Pending` if it has not in time. `None`: the service
     /// was removed, perhaps by a server that died before it could say so.
     fn await_server(
@@ -278,18 +226,4 @@ impl Published {
             ..self
         }
     }
-}
-
-/// Says to a server that takes a session up this very moment that nobody is there.
-fn leave(memory: &Memory) {
-    memory.client.leaving.store(1, Ordering::Relaxed);
-}
-
-/// Tells the server that a session is there. One that is not running finds it when it starts.
-fn ring_the_door(view: &ServiceView) -> Result<()> {
-    if let Some(door) = BellWriter::open(view.directory(), DOOR)? {
-        // A full door has been rung, one without a reader belongs to a server that is ending.
-        let _ = door.ring();
-    }
-    Ok(())
 }

@@ -1,6 +1,9 @@
 //! Servers that die while a client connects to them, and answers that come while another is waited for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use super::*;
 use crate::client::ClientOptions;
@@ -226,4 +229,48 @@ fn who_waits_for_room_is_not_told_that_another_session_is_broken() {
         client.submit(request, Duration::from_millis(20)).map(drop)
     });
     assert!(late.is_timeout(), "{late}");
+}
+
+#[test]
+fn a_connect_that_fails_while_nobody_serves_leaves_nothing() {
+    let at = Scratch::new();
+    die(bind(&at, "svc"));
+    let options = ClientOptions::new().directory(at.path());
+    let runtime = Directory::open(at.path()).unwrap();
+    let name = Name::new("svc").unwrap();
+    for _ in 0..3 {
+        let failed = options.link(&runtime, &name, None, Deadline::after(SOON), |_| {
+            Err::<(), Error>(Error::os("watch the bells of", at.path())(Errno::NOSPC))
+        });
+        assert!(failed.is_err());
+    }
+    let left = std::fs::read_dir(at.path().join("svc/new")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn who_is_refused_is_told_why_however_soon_its_session_is_removed() {
+    let at = Scratch::new();
+    let options = ServerOptions::new().directory(at.path()).sessions(1);
+    let mut server = options.bind("svc").unwrap();
+    let connect = || {
+        ClientOptions::new()
+            .directory(at.path())
+            .connect("svc", SOON)
+    };
+    let _first = let_in(&mut server, connect);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // It removes what it has refused as soon as there is nothing else to do.
+            while !is_over.load(Ordering::Relaxed) {
+                server.next_timeout(Duration::from_millis(1)).unwrap();
+            }
+        });
+        let other = (0..500)
+            .map(|_| connect())
+            .find(|refused| !matches!(refused, Err(Error::Busy { .. })));
+        is_over.store(true, Ordering::Relaxed);
+        assert!(other.is_none(), "{other:?}");
+    });
 }

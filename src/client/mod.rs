@@ -1,5 +1,6 @@
 //! A process that makes requests: its sessions, and the calls over them.
 
+mod building;
 mod connect;
 mod ends;
 mod link;

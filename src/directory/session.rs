@@ -2,7 +2,7 @@
 //! the server.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -75,7 +75,7 @@ impl SessionBuilder<'_> {
         self.half.number()
     }
 
-    /// Takes the session's lock, above `fifo` (see [`ServiceDir::keep_lock_above`]; taken last, it seldom has to be
+    /// Takes the session's lock, above the `fifos` (see [`ServiceDir::keep_lock_above`]; taken last, it seldom has to be
     /// moved there), and puts the complete session where the server, or the next one, looks for it. Then `tell` is
     /// called, so that a server has begun with it when this ends. `None`: the service was removed
     /// before; nothing is left of the session, and the service is to be looked for again.
@@ -83,33 +83,41 @@ impl SessionBuilder<'_> {
     /// A server that removes the service afterwards finds the session and says in it that it is closed.
     pub(crate) fn publish(
         self,
-        fifo: impl AsFd,
+        fifos: &[BorrowedFd<'_>],
         tell: impl FnOnce() -> Result<()>,
     ) -> Result<Option<SessionDir>> {
         let SessionMaker { view, new, .. } = self.maker;
         let path = self.half.directory().path().join(LOCK);
         let locked = holder::create_locked(self.half.directory(), Role::Client);
-        let lock = locked.and_then(|mut lock| lock.keep_above(fifo).map(|()| lock));
+        let lock = locked.and_then(|mut lock| {
+            fifos.iter().try_for_each(|fifo| lock.keep_above(fifo))?;
+            Ok(lock)
+        });
         let lock = match lock.map_err(Error::os("create", path)) {
             Ok(lock) => lock,
             Err(error) => return view.unless_removed(error).map(|()| None),
         };
         let name = self.half.name().to_owned();
-        let (directory, _making) = match self.half.publish(new, &name) {
+        let (directory, making) = match self.half.publish(new, &name) {
             Ok(published) => published,
             Err(error) => return view.unless_removed(error).map(|()| None),
         };
-        tell()?;
+        let session = SessionDir {
+            directory,
+            name,
+            _lock: lock,
+        };
+        if let Err(error) = tell() {
+            drop(making);
+            let _ = session.withdraw(view);
+            return Err(error);
+        }
         // What is published before the service loses its name is seen by its server's last look: see
         // `ServiceDir::retire`. What comes later sees here that the name is lost.
         if !view.is_named()? {
             return Ok(None);
         }
-        Ok(Some(SessionDir {
-            directory,
-            name,
-            lock,
-        }))
+        Ok(Some(session))
     }
 }
 
@@ -118,20 +126,14 @@ impl SessionBuilder<'_> {
 pub(crate) struct SessionDir {
     directory: Directory,
     name: CString,
-    lock: OfdLock,
+    /// Held as long as the session is to live.
+    _lock: OfdLock,
 }
 
 impl SessionDir {
     /// The directory, wherever the server has moved it.
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory
-    }
-
-    /// To be called with every FIFO end that is opened: see [`ServiceDir::keep_lock_above`].
-    pub(crate) fn keep_lock_above(&mut self, fifo: impl AsFd) -> Result<()> {
-        self.lock
-            .keep_above(fifo)
-            .map_err(Error::os("move", self.directory.path().join(LOCK)))
     }
 
     /// Shows the session under the path of its slot from now on.
