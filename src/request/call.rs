@@ -113,18 +113,24 @@ pub(crate) struct LastHeader {
     header: RequestHeader,
 }
 
-impl LastHeader {
-    /// None yet: words of no version that there is, so that no header is like it.
-    pub(crate) const NONE: LastHeader = LastHeader {
-        words: [0; 3],
-        header: RequestHeader {
+impl Default for LastHeader {
+    /// One that would be accepted, as any that is taken for the last one must be.
+    fn default() -> LastHeader {
+        let header = RequestHeader {
             id: 0,
             kind: RequestKind::new("-"),
             deadline: 0,
             form: RequestForm::Ask,
-        },
-    };
+        };
+        let [first, _, low, high, _] = header.words();
+        LastHeader {
+            words: [first, low, high],
+            header,
+        }
+    }
+}
 
+impl LastHeader {
     /// As [`RequestHeader::of`].
     #[inline(always)]
     pub(crate) fn check(
@@ -209,6 +215,32 @@ impl<'a> RequestView<'a> {
             RequestForm::Inline(_) => RequestBody::Inline(self.payload),
             RequestForm::HandOver => RequestBody::HandOver(HandOver::read(self.payload)),
             RequestForm::Ask => RequestBody::Ask,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_like_no_header_is_not_taken_for_one_like_the_last() {
+        let good = RequestHeader {
+            id: 3,
+            kind: RequestKind::new("echo"),
+            deadline: 4,
+            form: RequestForm::Inline(5),
+        };
+        let mut last = LastHeader::default();
+        let zeros = [0, 5, 0, 0, 9];
+        assert_eq!(last.check(zeros), RequestHeader::of(zeros));
+        for _ in 0..2 {
+            assert_eq!(last.check(good.words()), Ok(good));
+            for word in [0, 2, 3] {
+                let mut bad = good.words();
+                bad[word] ^= 0x80;
+                assert_eq!(last.check(bad), RequestHeader::of(bad), "{word}");
+            }
         }
     }
 }

@@ -89,7 +89,12 @@ impl Link {
         };
         let at = match self.requests.push(record, header.words(), payload) {
             Ok(at) => at,
-            Err(Refused::Full) => return Ok(false),
+            Err(Refused::Full) => {
+                if freed {
+                    self.make_room();
+                }
+                return Ok(false);
+            }
             Err(Refused::Corrupt(corrupt)) => return Err(self.broken(corrupt.into())),
         };
         self.requests.publish();

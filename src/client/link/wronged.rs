@@ -7,11 +7,11 @@ use crate::client::ClientOptions;
 use crate::client::missed::*;
 use crate::client::{Request, RequestId};
 use crate::directory::testing::Scratch;
-use crate::request::{ReplyForm, ReplyHeader, Status};
+use crate::request::{ReplyForm, ReplyHeader, RequestForm, RequestHeader, Status};
 use crate::ring::raw::RawProducer;
-use crate::ring::record::{Header, record_len};
+use crate::ring::record::{Header, answer, record_len};
 use crate::server::{Event, Incoming, Server};
-use crate::session::layout::{REPLY_RECORD, Status as SessionStatus};
+use crate::session::layout::{REPLY_RECORD, REQUEST_RECORD, Status as SessionStatus};
 
 /// The next request that a server is given.
 fn request(server: &mut Server) -> Incoming {
@@ -115,4 +115,100 @@ fn a_server_that_ends_a_session_and_goes_on_answering_is_listened_to_no_further(
         assert!(matches!(ended, Err(Error::Closed { .. })), "{ended:?}");
     });
     assert!(client.stash.len() as u64 <= most, "{}", client.stash.len());
+}
+
+/// The client's end of its ring of requests, for who sends what no client does.
+fn requests(link: &Link) -> RawProducer<3> {
+    RawProducer::resume(link.memory.requests.clone()).unwrap()
+}
+
+/// Sends a request with a header of these words, without payload; where its record stands.
+fn send(requests: &mut RawProducer<3>, generation: u64, words: [u64; 5]) -> Option<u64> {
+    let record = Header {
+        length: 0,
+        kind: REQUEST_RECORD,
+        flags: 0,
+        generation,
+    };
+    let at = requests.push(record, words, &[]).ok()?;
+    requests.publish();
+    Some(at)
+}
+
+#[test]
+fn a_client_whose_first_request_is_zeros_has_broken_the_protocol() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut server = bind(&at, "svc");
+    let mut client = let_in(&mut server, || options.connect("svc", SOON));
+    let link = client.link(0).unwrap();
+    send(&mut requests(link), link.generation, [0, 5, 0, 0, 0]).unwrap();
+    let event = server.next_timeout(SOON).unwrap();
+    assert!(matches!(event, Some(Event::Disconnected(..))), "{event:?}");
+}
+
+#[test]
+fn a_client_that_goes_on_sending_does_not_keep_a_successor_from_starting() {
+    // Large, so that the client sees the successor begin before it is through.
+    const CAPACITY: usize = 1 << 26;
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut before = bind(&at, "svc");
+    let connect = || {
+        options
+            .clone()
+            .capacity(CAPACITY, 4096)
+            .connect("svc", SOON)
+    };
+    let mut client = let_in(&mut before, connect);
+    let link = client.link(0).unwrap();
+    let header = RequestHeader {
+        id: 7,
+        kind: ECHO,
+        deadline: 0,
+        form: RequestForm::Inline(0),
+    };
+    let mut sends = requests(link);
+    while let Some(at) = send(&mut sends, link.generation, header.words()) {
+        answer(link.memory.requests.state(at));
+    }
+    die(before);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let control = link.memory.requests.control();
+            while !is_over.load(Ordering::Relaxed) {
+                let head = control.head.load(Ordering::Relaxed);
+                let tail = head.wrapping_add(CAPACITY as u64);
+                control.tail.store(tail, Ordering::Release);
+            }
+        });
+        let (tell, told) = std::sync::mpsc::channel();
+        let at = &at;
+        scope.spawn(move || tell.send(Box::new(bind(at, "svc"))));
+        let started = told.recv_timeout(SOON);
+        is_over.store(true, Ordering::Relaxed);
+        assert!(started.is_ok());
+    });
+}
+
+#[test]
+fn room_that_is_made_before_a_message_finds_none_is_told() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut server = bind(&at, "svc");
+    let connect = || options.clone().capacity(4096, 4096).connect("svc", SOON);
+    let mut client = let_in(&mut server, connect);
+    let id = client.submit(Request::new(ECHO, "x"), SOON).unwrap();
+    while client.notify(Request::new(ECHO, "y")).unwrap() {}
+    let link = client.link(0).unwrap();
+    let generation = link.generation;
+    let mut replies = replies(link);
+    while put(&mut replies, generation, id, Status::Done) {}
+    assert_eq!(replies.sleep(40), Ok(true));
+    assert_eq!(client.next_reply(SOON).unwrap().unwrap().id(), id);
+    assert!(!client.notify(Request::new(ECHO, "z")).unwrap());
+    let link = client.link(0).unwrap();
+    assert_eq!(link.replies.unreleased(), 0, "room was made");
+    assert!(!link.replies.must_ring(), "and told");
 }

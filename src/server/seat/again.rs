@@ -78,7 +78,9 @@ impl Core {
         if !self.suspects.inherited.crashed {
             return Ok(None);
         }
-        while let Some(found) = self.requests.peek()? {
+        while let Some(found) = self.requests.peek()?
+            && self.was_there(&found)
+        {
             let state = self.memory.requests.state(found.at).load(Ordering::Acquire);
             match State::unpack(state)? {
                 State::New => break,
@@ -87,6 +89,12 @@ impl Core {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a record was there when the session was taken over. A client can put in others without end meanwhile.
+    fn was_there(&self, found: &Found) -> bool {
+        let left = self.suspects.until.wrapping_sub(found.at);
+        left != 0 && left <= self.geometry.request_capacity
     }
 
     /// Goes past a record that needs nothing any more.
@@ -101,8 +109,7 @@ impl Core {
     #[cold]
     pub(super) fn begin_again(&mut self, found: &Found, deaths: u32) -> Result<u32, Next> {
         let state = self.memory.requests.state(found.at);
-        let left = self.suspects.until.wrapping_sub(found.at);
-        if left == 0 || left > self.geometry.request_capacity {
+        if !self.was_there(found) {
             // No server can have begun it.
             let word = State::Started { attempts: deaths }.pack();
             return Err(Corrupt::State(word).into());

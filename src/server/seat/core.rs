@@ -109,7 +109,7 @@ impl Core {
         Ok(Core {
             suspects: Suspects::new(inherited, requests.seen()),
             requests,
-            last: LastHeader::NONE,
+            last: LastHeader::default(),
             replies: RawProducer::resume(memory.replies.clone())?,
             memory,
             geometry,
