@@ -2,7 +2,7 @@
 
 use super::delivery::Held;
 use super::event::Event;
-use super::{LOOKS_A_COLLECT, Server};
+use super::{DEAR_LOOK, LOOKS_A_COLLECT, Server};
 use crate::error::Result;
 use crate::sys::clock::Deadline;
 
@@ -14,7 +14,7 @@ impl Server {
             return None;
         }
         let held = self.serve_first()?;
-        self.looks += 1;
+        self.looks += DEAR_LOOK;
         self.delivered(&held);
         Some(held)
     }
@@ -26,7 +26,10 @@ impl Server {
         if !is_one || self.looks >= LOOKS_A_COLLECT {
             return self.look();
         }
-        self.looks += 1;
+        self.looks += match self.patience.is_eager() {
+            true => 1,
+            false => DEAR_LOOK,
+        };
         match self.first_look() {
             None if !self.ready.is_empty() => self.look(),
             held => Ok(held.map(Event::of)),
@@ -41,7 +44,7 @@ impl Server {
             self.beat();
             return Ok(Some(event));
         }
-        self.looks += 1;
+        self.looks += DEAR_LOOK;
         if self.looks > LOOKS_A_COLLECT || !self.is_watching() {
             self.collect(Deadline::passed())?;
         }

@@ -127,6 +127,12 @@ impl Patience {
         self.wait
     }
 
+    /// Whether looks still follow one another without a pause.
+    #[inline]
+    pub(crate) fn is_eager(&self) -> bool {
+        self.turns < EAGER_TURNS
+    }
+
     /// The next wait begins: something was found, or a sleep has ended.
     #[inline]
     pub(crate) fn begin(&mut self) {
