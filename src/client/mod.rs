@@ -30,7 +30,7 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
 use crate::session::wait::Patience;
-use crate::session::{Body, Lease, Pollable};
+use crate::session::{Body, Pollable};
 use crate::sys::clock::{Deadline, Timeout};
 use crate::sys::fork::Stamp;
 use crate::sys::poll::{Epoll, Events};
@@ -303,24 +303,6 @@ impl Client {
     pub fn unwanted(&self) -> u64 {
         let open: u64 = self.links.iter().flatten().map(Link::unwanted).sum();
         self.unwanted + open
-    }
-
-    /// Memory for a request of this kind with `len` bytes of payload, so that a large one needs no copy. The content
-    /// is whatever the payload before left there.
-    ///
-    /// To a server that directs a question may be put first, which is waited for.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSpace`]; as for [`call`](Client::call).
-    pub fn lease(&mut self, kind: RequestKind, len: u64, timeout: Duration) -> Result<Lease> {
-        self.check_fork()?;
-        let index = match self.route(kind, &mut Timeout::new(timeout))? {
-            route::Route::To(index) => index,
-            // The call will be refused like the question; until then any memory will do.
-            route::Route::Refused(_) => 0,
-        };
-        self.link(index)?.lease(len)
     }
 
     /// Prepares to sleep outside: returns `false` if there is something to do already. After `true`, the client's

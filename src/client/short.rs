@@ -7,15 +7,50 @@ use std::time::Duration;
 use super::Client;
 use super::link::{Content, Link};
 use super::reply::Reply;
+use super::route::Route;
+use crate::error::Result;
 use crate::request::RequestKind;
-use crate::session::Body;
 use crate::session::wait::Wait;
+use crate::session::{Body, Lease};
 use crate::sys::clock::Timeout;
 
 /// Looks for what is nearly there.
 const SOON: u32 = 128;
 
 impl Client {
+    /// Where requests of this kind go, if that is known and the session there is open.
+    #[inline(always)]
+    fn route_short(&mut self, kind: RequestKind) -> Option<usize> {
+        let known = self.known_route(kind);
+        let index = known.unwrap_or(0);
+        let link = self.links.get_mut(index)?.as_mut()?;
+        // Of a service that was directed to and is dead, the first one is to be asked again.
+        let is_deserted = index != 0 && link.server_gone();
+        let is_clear = link.is_open() && !self.options.fail_fast;
+        (is_clear && !is_deserted && (known.is_some() || !link.directs())).then_some(index)
+    }
+
+    /// Memory for a request of this kind with `len` bytes of payload, so that a large one needs no copy. The content
+    /// is whatever the payload before left there.
+    ///
+    /// To a server that directs a question may be put first, which is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSpace`](crate::Error::NoSpace); as for [`call`](Client::call).
+    pub fn lease(&mut self, kind: RequestKind, len: u64, timeout: Duration) -> Result<Lease> {
+        self.check_fork()?;
+        if let Some(index) = self.route_short(kind) {
+            return self.link(index)?.lease(len);
+        }
+        let index = match self.route(kind, &mut Timeout::new(timeout))? {
+            Route::To(index) => index,
+            // The call will be refused like the question; until then any memory will do.
+            Route::Refused(_) => 0,
+        };
+        self.link(index)?.lease(len)
+    }
+
     /// Publishes a request: the link that it went over, and its id. `None`, and nothing has happened, if it
     /// must go the long way.
     #[inline(always)]
@@ -25,13 +60,9 @@ impl Client {
         body: &Body<'_>,
         timeout: &Timeout,
     ) -> Option<(usize, u64)> {
-        let known = self.known_route(kind);
-        let index = known.unwrap_or(0);
+        let index = self.route_short(kind)?;
         let link = self.links.get_mut(index)?.as_mut()?;
-        // Of a service that was directed to and is dead, the first one is to be asked again.
-        let is_deserted = index != 0 && link.server_gone();
-        let is_clear = link.is_open() && link.has_fit(body) && !self.options.fail_fast;
-        if !is_clear || is_deserted || (known.is_none() && link.directs()) {
+        if !link.has_fit(body) {
             return None;
         }
         let id = self.next_id;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::handover::{Segment, Side};
 use crate::error::{Error, Result};
 use crate::request::HandOver;
-use crate::sys::fork::{self, Stamp};
+use crate::sys::fork::Stamp;
 
 /// Memory that a large payload is written into, and then sent without a copy.
 ///
@@ -23,12 +23,12 @@ pub struct Lease {
 
 impl Lease {
     #[inline]
-    pub(super) fn of(segment: Arc<Segment>, len: u64, owner: (u64, Side)) -> Lease {
+    pub(super) fn of(segment: Arc<Segment>, len: u64, owner: (u64, Side), stamp: Stamp) -> Lease {
         Lease {
             segment,
             len,
             owner,
-            stamp: fork::stamp(),
+            stamp,
         }
     }
 

@@ -10,7 +10,7 @@ use super::handover::Segment;
 use super::lease::Lease;
 use crate::error::{Error, Result};
 use crate::sys::copy;
-use crate::sys::fork::{self, Stamp};
+use crate::sys::fork::Stamp;
 
 /// What is to be sent: bytes, which are copied, or a [`Lease`], which is not.
 ///
@@ -119,15 +119,22 @@ impl Payload {
         }
     }
 
-    /// Makes it a part of a segment that was checked to hold it. `frees`: whether dropping it gives the segment back, as
-    /// for a reply.
-    pub(crate) fn refer(&mut self, segment: Arc<Segment>, offset: u64, len: u64, frees: bool) {
+    /// Makes it a part of a segment that was checked to hold it. `frees`: of the process in which dropping it gives the segment
+    /// back, as for a reply.
+    #[inline]
+    pub(crate) fn refer(
+        &mut self,
+        segment: Arc<Segment>,
+        offset: u64,
+        len: u64,
+        frees: Option<Stamp>,
+    ) {
         let content = self.0.get_or_insert_with(Content::take);
         content.segment = Some(Received {
             segment,
             offset,
             len,
-            frees: frees.then(fork::stamp),
+            frees,
         });
     }
 

@@ -48,7 +48,7 @@ impl Link {
             segment.mark_received();
             reply
                 .payload_mut()
-                .refer(segment, place.offset, place.length, true);
+                .refer(segment, place.offset, place.length, Some(self.stamp));
         } else {
             return None;
         }
@@ -142,7 +142,7 @@ impl Link {
         if let ReplyBody::HandOver(place) = ReplyView::of(header, payload)?.body() {
             let segment = self.map(place)?;
             let payload = reply.payload_mut();
-            payload.refer(segment, place.offset, place.length, true);
+            payload.refer(segment, place.offset, place.length, Some(self.stamp));
         }
         Ok(reply)
     }

@@ -38,7 +38,7 @@ impl Core {
             match self.map(place)? {
                 Ok(segment) => {
                     let payload = &mut delivery.payload;
-                    payload.refer(segment, place.offset, place.length, false);
+                    payload.refer(segment, place.offset, place.length, None);
                 }
                 Err(problem) => return Ok((delivery, Some(Box::new(problem)))),
             }

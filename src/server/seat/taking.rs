@@ -98,7 +98,7 @@ impl Core {
             None => copy::load(row, delivery.payload.refill(len)),
             Some((segment, place)) => {
                 let payload = &mut delivery.payload;
-                payload.refer(segment, place.offset, place.length, false);
+                payload.refer(segment, place.offset, place.length, None);
             }
         }
         if header.id == 0 {

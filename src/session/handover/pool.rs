@@ -10,6 +10,7 @@ use crate::segment::{SegmentOptions, SharedSegment};
 use crate::session::lease::Lease;
 use crate::sys::biased::{Biased, Guard};
 use crate::sys::file;
+use crate::sys::fork::{self, Stamp};
 
 /// Capacities are multiples of this, so that payloads of about one size share a segment.
 const GRAIN: u64 = 64 << 10;
@@ -23,6 +24,8 @@ const MOST: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Pool {
     side: Side,
+    /// Of the process whose session this is.
+    stamp: Stamp,
     kept: Biased<Kept>,
     /// Whether there may be segments.
     used: AtomicBool,
@@ -44,6 +47,7 @@ impl Pool {
         };
         Pool {
             side,
+            stamp: fork::stamp(),
             kept: Biased::new(kept),
             used: AtomicBool::new(false),
         }
@@ -86,7 +90,7 @@ impl Pool {
         len: u64,
         owner: u64,
     ) -> Result<Lease> {
-        let lease = |segment| Lease::of(segment, len, (owner, self.side));
+        let lease = |segment| Lease::of(segment, len, (owner, self.side), self.stamp);
         let mut kept = self.kept();
         if let Some(segment) = kept.fitting(len) {
             return Ok(lease(segment));
@@ -114,7 +118,7 @@ impl Pool {
     ) -> Result<Lease> {
         let kept = self.kept.get_mut();
         match kept.fitting(len) {
-            Some(segment) => Ok(Lease::of(segment, len, (owner, self.side))),
+            Some(segment) => Ok(Lease::of(segment, len, (owner, self.side), self.stamp)),
             None => self.lease(directory, len, owner),
         }
     }
@@ -154,7 +158,20 @@ impl Pool {
 
 impl Kept {
     /// The smallest free segment that holds `len` bytes.
+    #[inline]
     fn fitting(&mut self, len: u64) -> Option<Arc<Segment>> {
+        // Mostly the one used last: none that holds so much is smaller.
+        if let Some(last) = self.segments.last()
+            && last.capacity() >= len
+            && last.capacity() - len < GRAIN
+            && is_free(last)
+        {
+            return Some(Arc::clone(last));
+        }
+        self.smallest_fitting(len)
+    }
+
+    fn smallest_fitting(&mut self, len: u64) -> Option<Arc<Segment>> {
         // Of equal ones the last, so that one is used again and again.
         let segments = self.segments.iter().enumerate().rev();
         let (index, _) = segments
