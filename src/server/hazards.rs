@@ -212,3 +212,25 @@ fn who_takes_memory_for_one_payload_after_the_other_gets_the_same_again() {
     });
     assert_eq!(numbers, [numbers[0]; 4]);
 }
+
+#[test]
+fn a_heartbeat_that_a_dying_predecessor_still_holds_is_waited_for() {
+    let at = Scratch::new();
+    let bind = || {
+        let options = ServerOptions::new().directory(at.path());
+        options.heartbeat(Duration::ZERO).bind("svc")
+    };
+    let mut before = bind().unwrap();
+    // In the order in which the kernel closes what a process had: the service's lock first.
+    let pulse = before.pulse.take();
+    before.is_bound = false;
+    drop(before);
+    thread::scope(|scope| {
+        let binding = scope.spawn(bind);
+        // Long enough that it finds the heartbeat held.
+        thread::sleep(Duration::from_millis(20));
+        assert!(!binding.is_finished());
+        drop(pulse);
+        drop(binding.join().unwrap().unwrap());
+    });
+}

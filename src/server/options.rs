@@ -108,6 +108,8 @@ impl ServerOptions {
     /// Beats while it serves, for whoever watches: see [`Server::heartbeat`](super::Server::heartbeat), and
     /// [`HeartbeatView`](crate::HeartbeatView) under the name `heartbeat` in the service's directory. The program is to come back for the next event within
     /// `budget`, which is best more than twice what it ever needs on an idle machine; zero leaves it to the watcher.
+    ///
+    /// [`bind`](Self::bind) waits up to a second for a predecessor that is dying and has not let go of its heartbeat.
     pub fn heartbeat(mut self, budget: Duration) -> ServerOptions {
         self.budget = Some(budget);
         self

@@ -5,8 +5,12 @@ use std::time::Duration;
 use super::Server;
 use crate::detector::Phase;
 use crate::directory::Directory;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::heartbeat::{HEARTBEAT, Heartbeat};
+use crate::sys::clock::{Backoff, Deadline};
+
+/// How long the kernel may take, on a busy machine, to close the descriptors of a process that ends.
+const DYING: Duration = Duration::from_secs(1);
 
 /// A heartbeat with what the server says between two beats.
 #[derive(Debug)]
@@ -16,9 +20,18 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
+    /// A predecessor that is dying may have let go of the service, and not yet of its heartbeat: that is waited for.
     pub(super) fn start(directory: &Directory, budget: Duration) -> Result<Pulse> {
+        let deadline = Deadline::after(DYING);
+        let mut backoff = Backoff::new();
+        let heart = loop {
+            match Heartbeat::create_at(directory, HEARTBEAT) {
+                Err(Error::AlreadyBeating { .. }) if backoff.wait(deadline) => {}
+                made => break made?,
+            }
+        };
         Ok(Pulse {
-            heart: Heartbeat::create_at(directory, HEARTBEAT)?,
+            heart,
             working: Phase::Working { budget },
         })
     }
