@@ -128,7 +128,7 @@ impl<const WORDS: usize> RawProducer<WORDS> {
     }
 
     /// Goes on where the memory begins, if the consumer has freed everything: for who expects that. The same cache lines are
-    /// used again and again then, which takes a third less time between two cores. Does nothing where something is pushed
+    /// used again and again then, which takes up to a third less time between two cores. Does nothing where something is pushed
     /// and not published.
     ///
     /// # Errors
