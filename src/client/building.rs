@@ -24,21 +24,15 @@ impl ClientOptions {
         view: &ServiceView,
         deadline: Deadline,
     ) -> Result<Option<Published>> {
-        let Some(maker) = view.session_maker()? else {
-            return Ok(None);
-        };
-        let Some(builder) = maker.build(deadline)? else {
+        let Some(builder) = view.build(deadline)? else {
             return Ok(None);
         };
         let geometry = self.geometry();
         let generation = builder.number();
         let memory = self.make_segment(builder.directory(), geometry, generation)?;
         let down = fifo::make_bells(builder.directory(), UP, DOWN)?;
-        // While nobody else can reach it: a server that refuses the session removes it at once.
-        let up = BellWriter::open_ahead(builder.directory(), UP)?;
-        // Who sees one of our ends close is to find our lock free.
-        let fifos = [down.as_fd(), up.as_fd()];
-        let Some(place) = builder.publish(&fifos, || ring_the_door(view))? else {
+        // Who sees our end close is to find our lock free.
+        let Some(place) = builder.publish(down.as_fd(), || ring_the_door(view))? else {
             return Ok(None);
         };
         // What follows is done while the server lets it in.
@@ -52,7 +46,6 @@ impl ClientOptions {
             geometry,
             generation,
             down,
-            up,
             place,
         }))
     }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::link::Link;
+use super::link::{self, Link};
 use super::options::ClientOptions;
 use crate::directory::session::SessionDir;
 use crate::directory::view::ServiceView;
@@ -12,7 +12,7 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter};
 use crate::ring::raw::{RawConsumer, RawProducer};
-use crate::session::layout::{Geometry, Memory, Status};
+use crate::session::layout::{Geometry, Memory, Status, UP};
 use crate::session::{Broken, Wait};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{self, Interest};
@@ -28,7 +28,6 @@ pub(super) struct Published {
     pub(super) requests: RawProducer<3>,
     pub(super) replies: RawConsumer<2>,
     pub(super) down: BellReader,
-    pub(super) up: BellWriter,
     pub(super) place: SessionDir,
 }
 
@@ -78,23 +77,36 @@ impl ClientOptions {
                 Err(_) if !view.is_named()? && !deadline.has_passed() => continue,
                 published => published?,
             };
-            let Some(published) = published else {
+            let Some(mut published) = published else {
                 continue;
             };
-            let made = match meanwhile((&published.down, &published.up)) {
-                Ok(made) => made,
-                Err(error) => {
-                    let _ = published.withdraw(&view);
-                    return Err(error);
+            let made = published.open_up().and_then(|up| {
+                let made = meanwhile((&published.down, &up))?;
+                Ok((up, made))
+            });
+            let status = match made {
+                Ok(_) => published.await_server(self.wait, &view, deadline)?,
+                // A server that refuses a session removes it at once: what it said of it goes first.
+                Err(_) => Some(published.known_status(service)?),
+            };
+            let Some(status) = status else {
+                continue;
+            };
+            match (status, made) {
+                (Status::Open, Ok((up, made))) => {
+                    let published = published.in_slot(&view);
+                    return Ok((Link::new(service.clone(), published, up), made));
                 }
-            };
-            let Some(status) = published.await_server(self.wait, &view, deadline)? else {
-                continue;
-            };
-            match status {
-                Status::Pending => {
-                    drop(made);
-                    published.withdraw(&view)?;
+                // Taken away from under us: perhaps there is another by now.
+                (Status::Closed | Status::Gone, _)
+                    if !view.is_named()? && !deadline.has_passed() => {}
+                (Status::Pending | Status::Open, made) => {
+                    let failed = made.err();
+                    let withdrawn = published.withdraw(&view);
+                    if let Some(error) = failed {
+                        return Err(error);
+                    }
+                    withdrawn?;
                     return Err(match view.is_held()? {
                         true => deadline.timed_out(format!(
                             "service {:?} to let a session in",
@@ -103,15 +115,7 @@ impl ClientOptions {
                         false => not_running(),
                     });
                 }
-                // Taken away from under us: perhaps there is another by now.
-                Status::Closed | Status::Gone if !view.is_named()? && !deadline.has_passed() => {}
-                Status::Open => {
-                    return Ok((Link::new(service.clone(), published.in_slot(&view)), made));
-                }
-                _ => {
-                    let over = Link::new(service.clone(), published).over();
-                    return over.map(|link| (link, made));
-                }
+                (status, _) => link::check(status, service)?,
             }
         }
     }
@@ -121,9 +125,16 @@ impl Published {
     /// Takes it back: also from a server that takes it up this very moment.
     fn withdraw(self, view: &ServiceView) -> Result<bool> {
         self.memory.client.leaving.store(1, Ordering::Relaxed);
-        // Where descriptors are short, these are what it needs.
-        drop((self.up, self.down));
+        // Where descriptors are short, this is what it needs.
+        drop(self.down);
         self.place.withdraw(view)
+    }
+
+    /// Opens our end of the server's bell. That can wait until the server is at work on the session.
+    fn open_up(&mut self) -> Result<BellWriter> {
+        let up = BellWriter::open_ahead(self.place.directory(), UP)?;
+        self.place.keep_lock_above(&up)?;
+        Ok(up)
     }
 
     /// Waits until the server has said something of the session; `Pending` if it has not in time. `None`: the service
@@ -148,9 +159,7 @@ impl Published {
             // Taken off first: what is rung for after this look is seen by the next wait.
             self.down.drain();
             let is_named = name.is_none() || view.is_named()?;
-            let word = self.status();
-            let status = Status::unpack(word)
-                .ok_or_else(|| Broken::Status(word).into_error(view.service().as_str()))?;
+            let status = self.known_status(view.service())?;
             if status != Status::Pending || deadline.has_passed() {
                 return Ok(Some(status));
             }
@@ -209,6 +218,12 @@ impl Published {
             }
             thread::give_way();
         }
+    }
+
+    /// What the server has said of it up to now.
+    fn known_status(&self, service: &Name) -> Result<Status> {
+        let word = self.status();
+        Status::unpack(word).ok_or_else(|| Broken::Status(word).into_error(service.as_str()))
     }
 
     fn status(&self) -> u64 {

@@ -62,9 +62,32 @@ pub(super) fn watch(
 /// The word of [`Status::Open`].
 const OPEN: u64 = 1;
 
+/// An error if a session of `service` is over that has this status.
+pub(super) fn check(status: Status, service: &Name) -> Result<()> {
+    let service = || service.to_string();
+    let closed = |reason: &str| Error::Closed {
+        service: service(),
+        reason: reason.to_owned(),
+    };
+    match status {
+        Status::Pending | Status::Open => Ok(()),
+        Status::Busy { retry_after } => Err(Error::Busy {
+            service: service(),
+            retry_after,
+        }),
+        Status::Closed => Err(closed("the server has ended in good order")),
+        Status::GaveUp => Err(closed("its supervisor has given the service up")),
+        Status::Corrupt { code } => Err(closed(Broken::meaning(code))),
+        Status::Gone => Err(Error::ServerGone {
+            service: service(),
+            reason: "the server that came after it could not use what it left".to_owned(),
+        }),
+    }
+}
+
 impl Link {
     /// Over a session that has been published.
-    pub(super) fn new(service: Name, published: Published) -> Link {
+    pub(super) fn new(service: Name, published: Published, up: BellWriter) -> Link {
         let Published {
             memory,
             geometry,
@@ -72,7 +95,6 @@ impl Link {
             requests,
             replies,
             down,
-            up,
             place,
         } = published;
         Link {
@@ -92,11 +114,6 @@ impl Link {
             stamp: fork::stamp(),
             place,
         }
-    }
-
-    /// The error that says why a session was refused.
-    pub(super) fn over(self) -> Result<Link> {
-        self.check().map(|()| self)
     }
 
     pub(super) fn service(&self) -> &Name {
@@ -134,24 +151,7 @@ impl Link {
 
     /// An error if the session is over.
     pub(super) fn check(&self) -> Result<()> {
-        let closed = |reason: &str| Error::Closed {
-            service: self.service.to_string(),
-            reason: reason.to_owned(),
-        };
-        match self.status()? {
-            Status::Pending | Status::Open => Ok(()),
-            Status::Busy { retry_after } => Err(Error::Busy {
-                service: self.service.to_string(),
-                retry_after,
-            }),
-            Status::Closed => Err(closed("the server has ended in good order")),
-            Status::GaveUp => Err(closed("its supervisor has given the service up")),
-            Status::Corrupt { code } => Err(closed(Broken::meaning(code))),
-            Status::Gone => Err(Error::ServerGone {
-                service: self.service.to_string(),
-                reason: "the server that came after it could not use what it left".to_owned(),
-            }),
-        }
+        check(self.status()?, &self.service)
     }
 
     fn path(&self) -> &std::path::Path {

@@ -192,7 +192,7 @@ fn build_new(
 ) -> Result<Step> {
     let begun = runtime
         .subdirectory_at(RUNTIME_TMP)
-        .and_then(|_| Maker::enter(&runtime, RUNTIME_TMP, deadline, || Ok(true)))
+        .and_then(|_| Maker::enter(&runtime, RUNTIME_TMP, deadline, 0, || Ok(true)))
         .and_then(HalfMade::create);
     let half = match begun {
         // The runtime directory, or the scratch directory in it, was just removed as it was empty.

@@ -1,4 +1,4 @@
-//! Who holds a lock, as the lock file says.
+//! Lock files, and who holds a service's, as it says.
 
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -20,8 +20,6 @@ pub(crate) enum Role {
     Server,
     /// Removes: the name will be free soon.
     Cleaner,
-    /// Keeps a session.
-    Client,
 }
 
 /// A line of a lock file. It is believed only together with the lock: who died left it behind.
@@ -61,7 +59,6 @@ impl Holder {
         let role = match role {
             "server" => Role::Server,
             "cleaner" => Role::Cleaner,
-            "client" => Role::Client,
             _ => return None,
         };
         let TextForm(identity) = identity.parse().ok()?;
@@ -74,19 +71,24 @@ impl fmt::Display for Holder {
         let role = match self.role {
             Role::Server => "server",
             Role::Cleaner => "cleaner",
-            Role::Client => "client",
         };
         writeln!(f, "{role} {}", TextForm(self.identity))
     }
 }
 
-/// Makes the lock file of a new directory, which nobody else knows: held and with its holder recorded.
+/// Makes the lock file of a new service, which nobody else knows: held and with its holder recorded.
 pub(super) fn create_locked(directory: &Directory, role: Role) -> Result<OfdLock> {
     let line = Holder::here(role)?.to_string();
     OfdLock::make_recorded(
         || file::create_file_at(directory, LOCK),
         |file| file::write_from_start(file, line.as_bytes()),
     )
+}
+
+/// Makes the lock file of a new session, which nobody else knows: held, and empty, as the segment beside it says whose it
+/// is.
+pub(super) fn create_lock(directory: &Directory) -> Result<OfdLock> {
+    OfdLock::try_open(|| file::create_file_at(directory, LOCK))?.ok_or(Errno::AGAIN)
 }
 
 /// Opens a lock file to look at it: for reading, so that the look cannot become a lock.
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_holder_is_read_as_it_was_written() {
-        for role in [Role::Server, Role::Cleaner, Role::Client] {
+        for role in [Role::Server, Role::Cleaner] {
             let holder = Holder::here(role).unwrap();
             let text = holder.to_string();
             assert_eq!(Holder::parse(&text), Some(holder));

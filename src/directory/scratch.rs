@@ -33,17 +33,18 @@ pub(super) struct Maker {
 
 impl Maker {
     /// Becomes a maker in the scratch directory of this name; a cleaner is waited for. What the dead have left behind is
-    /// removed on the way in, if it is `ours_to_clean`: asked only where there may be something.
+    /// removed on the way in, if it is `ours_to_clean`: asked only where there may be more than is `spared`.
     pub(super) fn enter(
         parent: &Directory,
         name: &str,
         deadline: Deadline,
+        spared: u64,
         ours_to_clean: impl FnOnce() -> Result<bool>,
     ) -> Result<Maker> {
         let open = |name: &str| Flock::open(|| file::open_directory_at(parent, name));
         let (flock, status, path) = parent.open_checked(name, open)?;
         let os = |doing| Error::os(doing, &path);
-        let cleans = may_hold_dead(&status) && ours_to_clean()?;
+        let cleans = may_hold_more(&status, spared) && ours_to_clean()?;
         let dead = if cleans && flock.try_exclusive().map_err(os("lock"))? {
             file::names_in_own(&flock).map_err(os("list"))?
         } else {
@@ -63,7 +64,7 @@ impl Maker {
 /// Removes what the dead have left behind, unless somebody is making something just now.
 pub(super) fn clean(scratch: &Directory) -> Result<()> {
     let os = |doing| Error::os(doing, scratch.path());
-    if !may_hold_dead(&file::status(scratch).map_err(os("look at"))?) {
+    if !may_hold_more(&file::status(scratch).map_err(os("look at"))?, 0) {
         return Ok(());
     }
     let flock = Flock::open(|| file::reopen_directory(scratch)).map_err(os("open"))?;
@@ -76,11 +77,11 @@ pub(super) fn clean(scratch: &Directory) -> Result<()> {
     Ok(())
 }
 
-/// Whether a directory may stand in it. All that is made there is one, and each counts as a link of its parent, where
-/// the file system counts them at all.
-fn may_hold_dead(scratch: &FileStatus) -> bool {
+/// Whether more directories than so many may stand in it. All that is made there is one, and each counts as a link of its
+/// parent, where the file system counts them at all.
+fn may_hold_more(scratch: &FileStatus, spared: u64) -> bool {
     const NO_SUBDIRECTORY: u64 = 2;
-    scratch.links != NO_SUBDIRECTORY
+    !(NO_SUBDIRECTORY..=NO_SUBDIRECTORY + spared).contains(&scratch.links)
 }
 
 fn remove_dead(scratch: impl AsFd, names: &[CString]) {

@@ -2,11 +2,11 @@
 //! the server.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use crate::directory::holder::{self, Holder, LOCK, Role};
+use crate::directory::holder::{self, LOCK};
 use crate::directory::scratch::{self, HalfMade, Maker};
 use crate::directory::service::{NEW, SLOTS, ServiceDir, TMP};
 use crate::directory::view::ServiceView;
@@ -15,22 +15,26 @@ use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::file;
 use crate::sys::lock::{self, OfdLock};
-use crate::sys::process::Identity;
 
-/// Makes sessions for a service; one serves any number of them, one after another.
-#[derive(Debug)]
-pub(crate) struct SessionMaker<'v> {
-    view: &'v ServiceView,
-    new: Directory,
-}
+/// So many sessions that are being built, or removed, or that the dead have left, are no reason for a client to look at who
+/// serves.
+const SPARED: u64 = 8;
 
 impl ServiceView {
-    /// What a session is built with. `None`: the service has just been removed; it is to be looked for again.
-    pub(crate) fn session_maker(&self) -> Result<Option<SessionMaker<'_>>> {
-        match self.directory().open_at(NEW) {
-            Ok(new) => Ok(Some(SessionMaker { view: self, new })),
-            Err(error) => self.unless_removed(error).map(|()| None),
-        }
+    /// Begins a session: a directory that nobody else sees. `None`: the service has just been removed; it is to be looked
+    /// for again.
+    pub(crate) fn build(&self, deadline: Deadline) -> Result<Option<SessionBuilder<'_>>> {
+        // A server that runs removes what the dead leave as soon as it has nothing better to do.
+        let ours_to_clean = || self.is_held().map(|held| !held);
+        let begin = || {
+            let new = self.directory().open_at(NEW)?;
+            let maker = Maker::enter(self.directory(), TMP, deadline, SPARED, ours_to_clean)?;
+            let (view, half) = (self, HalfMade::create(maker)?);
+            Ok(SessionBuilder { view, new, half })
+        };
+        begin()
+            .map(Some)
+            .or_else(|error| self.unless_removed(error).map(|()| None))
     }
 
     /// An error, unless it is explained by the removal of the service.
@@ -43,24 +47,11 @@ impl ServiceView {
     }
 }
 
-impl SessionMaker<'_> {
-    /// Begins a session: a directory that nobody else sees. `None`: as in [`ServiceView::session_maker`].
-    pub(crate) fn build(&self, deadline: Deadline) -> Result<Option<SessionBuilder<'_>>> {
-        // A server that runs removes what the dead leave as soon as it has nothing better to do.
-        let ours_to_clean = || self.view.is_held().map(|held| !held);
-        let begun = Maker::enter(self.view.directory(), TMP, deadline, ours_to_clean)
-            .and_then(HalfMade::create);
-        match begun {
-            Ok(half) => Ok(Some(SessionBuilder { maker: self, half })),
-            Err(error) => self.view.unless_removed(error).map(|()| None),
-        }
-    }
-}
-
 /// A session that is being built. Dropped, it leaves nothing behind.
 #[derive(Debug)]
-pub(crate) struct SessionBuilder<'m> {
-    maker: &'m SessionMaker<'m>,
+pub(crate) struct SessionBuilder<'v> {
+    view: &'v ServiceView,
+    new: Directory,
     half: HalfMade,
 }
 
@@ -75,7 +66,7 @@ impl SessionBuilder<'_> {
         self.half.number()
     }
 
-    /// Takes the session's lock, above the `fifos` (see [`ServiceDir::keep_lock_above`]; taken last, it seldom has to be
+    /// Takes the session's lock, above its `fifo` (see [`SessionDir::keep_lock_above`]; taken last, it seldom has to be
     /// moved there), and puts the complete session where the server, or the next one, looks for it. Then `tell` is
     /// called, so that a server has begun with it when this ends. `None`: the service was removed
     /// before; nothing is left of the session, and the service is to be looked for again.
@@ -83,29 +74,29 @@ impl SessionBuilder<'_> {
     /// A server that removes the service afterwards finds the session and says in it that it is closed.
     pub(crate) fn publish(
         self,
-        fifos: &[BorrowedFd<'_>],
+        fifo: BorrowedFd<'_>,
         tell: impl FnOnce() -> Result<()>,
     ) -> Result<Option<SessionDir>> {
-        let SessionMaker { view, new, .. } = self.maker;
-        let path = self.half.directory().path().join(LOCK);
-        let locked = holder::create_locked(self.half.directory(), Role::Client);
+        let SessionBuilder { view, new, half } = self;
+        let path = half.directory().path().join(LOCK);
+        let locked = holder::create_lock(half.directory());
         let lock = locked.and_then(|mut lock| {
-            fifos.iter().try_for_each(|fifo| lock.keep_above(fifo))?;
+            lock.keep_above(fifo)?;
             Ok(lock)
         });
         let lock = match lock.map_err(Error::os("create", path)) {
             Ok(lock) => lock,
             Err(error) => return view.unless_removed(error).map(|()| None),
         };
-        let name = self.half.name().to_owned();
-        let (directory, making) = match self.half.publish(new, &name) {
+        let name = half.name().to_owned();
+        let (directory, making) = match half.publish(&new, &name) {
             Ok(published) => published,
             Err(error) => return view.unless_removed(error).map(|()| None),
         };
         let session = SessionDir {
             directory,
             name,
-            _lock: lock,
+            lock,
         };
         if let Err(error) = tell() {
             drop(making);
@@ -127,13 +118,20 @@ pub(crate) struct SessionDir {
     directory: Directory,
     name: CString,
     /// Held as long as the session is to live.
-    _lock: OfdLock,
+    lock: OfdLock,
 }
 
 impl SessionDir {
     /// The directory, wherever the server has moved it.
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// As [`ServiceDir::keep_lock_above`].
+    pub(crate) fn keep_lock_above(&mut self, fifo: impl AsFd) -> Result<()> {
+        self.lock
+            .keep_above(fifo)
+            .map_err(Error::os("move", self.directory.path().join(LOCK)))
     }
 
     /// Shows the session under the path of its slot from now on.
@@ -269,28 +267,6 @@ pub(crate) fn is_owner_alive(session: &Directory) -> Result<bool> {
         Err(errno) => Err(errno),
     }
     .map_err(Error::os("look at", session.path().join(LOCK)))
-}
-
-/// Whose session it is, which holds its lock; `None` if nobody does.
-pub(crate) fn live_owner(session: &Directory) -> Result<Option<LiveOwner>> {
-    let looked = holder::open_to_look(session)
-        .and_then(|look| Ok(lock::is_held(&look)?.then_some(LiveOwner(look))));
-    match looked {
-        Err(Errno::NOENT) => Ok(None),
-        looked => looked.map_err(Error::os("look at", session.path().join(LOCK))),
-    }
-}
-
-/// The client of a session, which was alive.
-#[derive(Debug)]
-pub(crate) struct LiveOwner(OwnedFd);
-
-impl LiveOwner {
-    /// Who that is, as the lock file says; `None` if that cannot be read.
-    pub(crate) fn identity(&self) -> Option<Identity> {
-        let holder = Holder::read(&self.0).ok().flatten();
-        holder.map(|holder| holder.identity)
-    }
 }
 
 fn unless_missing(opened: Result<Directory>) -> Result<Option<Directory>> {

@@ -1,6 +1,7 @@
 //! The directory of a service, as its clients have it.
 
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 
@@ -18,7 +19,8 @@ pub(crate) struct ServiceView {
     runtime: Directory,
     service: Name,
     directory: Directory,
-    lock: OwnedFd,
+    /// The lock file, once it was looked at: a client that is let in at once need not.
+    lock: OnceLock<OwnedFd>,
 }
 
 impl ServiceView {
@@ -33,24 +35,14 @@ impl ServiceView {
     /// [`find`](ServiceView::find) in a runtime directory of which it is known that it stands under its path: one that was
     /// just opened.
     pub(crate) fn find_in(runtime: Directory, service: &Name) -> Result<Option<ServiceView>> {
-        loop {
-            let directory = match runtime.open_at(service.as_str()) {
-                Err(error) if is_errno(&error, Errno::NOENT) => return Ok(None),
-                opened => opened?,
-            };
-            match holder::open_to_look(&directory) {
-                Ok(lock) => {
-                    return Ok(Some(ServiceView {
-                        runtime,
-                        service: service.clone(),
-                        directory,
-                        lock,
-                    }));
-                }
-                // It has just been removed; perhaps another stands there.
-                Err(Errno::NOENT) if !is_named(&runtime, service, &directory)? => {}
-                Err(errno) => return Err(bad_lock(&directory, errno)),
-            }
+        match runtime.open_at(service.as_str()) {
+            Err(error) if is_errno(&error, Errno::NOENT) => Ok(None),
+            opened => Ok(Some(ServiceView {
+                directory: opened?,
+                runtime,
+                service: service.clone(),
+                lock: OnceLock::new(),
+            })),
         }
     }
 
@@ -110,12 +102,33 @@ impl ServiceView {
 
     /// Whether the lock is held: by a server, by one that is just ending, or by what a dead one has left behind.
     pub(crate) fn is_held(&self) -> Result<bool> {
-        lock::is_held(&self.lock).map_err(Error::os("look at", self.directory.path().join(LOCK)))
+        self.look_at_lock("look at", |lock| lock::is_held(lock))
+            .map(|held| held.unwrap_or(false))
     }
 
-    /// Who recorded itself as the holder last; it may be dead.
+    /// Who recorded itself as the holder last; it may be dead. `None` too for a service that was removed.
     pub(crate) fn holder(&self) -> Result<Option<Holder>> {
-        Holder::read(&self.lock).map_err(Error::os("read", self.directory.path().join(LOCK)))
+        self.look_at_lock("read", Holder::read).map(Option::flatten)
+    }
+
+    /// What `look` finds in the lock file; `None` if it is gone with the service.
+    fn look_at_lock<T>(
+        &self,
+        doing: &'static str,
+        look: impl FnOnce(&OwnedFd) -> rustix::io::Result<T>,
+    ) -> Result<Option<T>> {
+        let lock = match self.lock.get() {
+            Some(lock) => lock,
+            None => match holder::open_to_look(&self.directory) {
+                Ok(lock) => self.lock.get_or_init(|| lock),
+                Err(Errno::NOENT) if !self.is_named()? => return Ok(None),
+                Err(errno) => return Err(bad_lock(&self.directory, errno)),
+            },
+        };
+        let path = || self.directory.path().join(LOCK);
+        look(lock)
+            .map(Some)
+            .map_err(|errno| Error::os(doing, path())(errno))
     }
 }
 

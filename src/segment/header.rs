@@ -152,6 +152,16 @@ impl Header {
         })
     }
 
+    /// The payload's length. What was checked can be addressed.
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.payload).unwrap_or(0)
+    }
+
+    /// The process that made the segment, if it said so.
+    pub(crate) fn creator(&self) -> Option<Identity> {
+        Some(Identity::from_words(self.creator)).filter(|creator| creator.pid != 0)
+    }
+
     /// Checks the header against the file's length and against what the opener wants.
     pub(crate) fn check(&self, file: u64, wanted: &Wanted) -> Result<(), Fault> {
         if self.payload.checked_add(LEN as u64) != Some(file) {
@@ -159,6 +169,14 @@ impl Header {
                 "length of the file",
                 format!("{file} bytes"),
                 format!("a header of {LEN} bytes and a payload of {}", self.payload),
+            ));
+        }
+        if isize::try_from(file).is_err() {
+            let most = format!("at most {}, which is all that can be addressed", isize::MAX);
+            return Err(Fault::new(
+                "length of the file",
+                format!("{file} bytes"),
+                most,
             ));
         }
         if self.fingerprint != wanted.fingerprint {

@@ -175,7 +175,7 @@ impl<T: ?Sized> SegmentOptions<T> {
         }
         sys::check_seals(&fd)
             .map_err(|found| Fault::new("seals", found, sys::SEALS_WANTED).at(path))?;
-        let len = self.check(fd.as_fd(), path)?;
+        let len = self.check(fd.as_fd(), path)?.len();
         inherit::keep_from_children(token.number).map_err(Error::os("keep", path))?;
         self.map(fd.as_fd(), len, path)
             .map(|region| SharedSegment::new(region, len, Some(fd), path.to_owned()))
@@ -209,12 +209,21 @@ impl<T: ?Sized> SegmentOptions<T> {
 
     /// [`SegmentOptions::open`] for a name of the crate's own.
     pub(crate) fn open_at(&self, directory: &Directory, name: &str) -> Result<SharedSegment<T>> {
+        Ok(self.open_with_header(directory, name)?.0)
+    }
+
+    /// [`SegmentOptions::open_at`], and what the segment says of itself.
+    pub(crate) fn open_with_header(
+        &self,
+        directory: &Directory,
+        name: &str,
+    ) -> Result<(SharedSegment<T>, Header)> {
         let path = directory.path().join(name);
-        let fd: OwnedFd =
-            file::open_file_at(directory, name).map_err(|errno| cannot_open(errno, &path))?;
-        let len = self.check(fd.as_fd(), &path)?;
-        let region = self.map(fd.as_fd(), len, &path)?;
-        Ok(SharedSegment::new(region, len, None, path))
+        let fd = opened(file::open_file_at(directory, name), &path)?;
+        let header = self.check(fd.as_fd(), &path)?;
+        let region = self.map(fd.as_fd(), header.len(), &path)?;
+        let segment = SharedSegment::new(region, header.len(), None, path);
+        Ok((segment, header))
     }
 
     /// [`SegmentOptions::open_read_only`] for a name of the crate's own, with the file's descriptor.
@@ -224,9 +233,8 @@ impl<T: ?Sized> SegmentOptions<T> {
         name: &str,
     ) -> Result<(ReadOnlySegment, OwnedFd)> {
         let path = directory.path().join(name);
-        let fd = file::open_file_read_only_at(directory, name)
-            .map_err(|errno| cannot_open(errno, &path))?;
-        let len = self.check(fd.as_fd(), &path)?;
+        let fd = opened(file::open_file_read_only_at(directory, name), &path)?;
+        let len = self.check(fd.as_fd(), &path)?.len();
         let map = ReadMap::new(fd.as_fd(), mapped(len)).map_err(Error::os("map", &path))?;
         Ok((ReadOnlySegment::new(map, len), fd))
     }
@@ -278,8 +286,8 @@ impl<T: ?Sized> SegmentOptions<T> {
         payload(&map, len, path).map(|region| (region, len))
     }
 
-    /// Checks what was opened, and returns its payload's length.
-    fn check(&self, fd: BorrowedFd<'_>, path: &Path) -> Result<usize> {
+    /// Checks what was opened, and returns its header.
+    fn check(&self, fd: BorrowedFd<'_>, path: &Path) -> Result<Header> {
         let status = file::status(fd).map_err(Error::os("look at", path))?;
         let refuse = |reason: String| Error::BadFile {
             path: path.to_owned(),
@@ -311,11 +319,7 @@ impl<T: ?Sized> SegmentOptions<T> {
             );
             return Err(fault.at(path));
         }
-        usize::try_from(header.payload).map_err(|_| Error::TooLong {
-            what: "a segment",
-            len: header.payload,
-            max: usize::MAX as u64,
-        })
+        Ok(header)
     }
 
     /// Maps what was checked.
@@ -339,14 +343,15 @@ fn payload(map: &Arc<Map>, len: usize, path: &Path) -> Result<Region> {
         .ok_or_else(|| Error::os("map", path)(Errno::INVAL))
 }
 
-fn cannot_open(errno: Errno, path: &Path) -> Error {
-    match errno {
+/// What was opened, or the error that says why it was not.
+fn opened(fd: rustix::io::Result<OwnedFd>, path: &Path) -> Result<OwnedFd> {
+    fd.map_err(|errno| match errno {
         Errno::LOOP => Error::BadFile {
             path: path.to_owned(),
             reason: "it is a symbolic link, which is not followed".to_owned(),
         },
         _ => Error::os("open", path)(errno),
-    }
+    })
 }
 
 impl<T: ?Sized> Clone for SegmentOptions<T> {

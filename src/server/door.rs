@@ -10,7 +10,7 @@ use super::pause::Pause;
 use super::sessions::{Unfit, tell};
 use super::{Seated, Server};
 use crate::directory::Directory;
-use crate::directory::session::{LiveOwner, NewSession};
+use crate::directory::session::NewSession;
 use crate::error::Result;
 use crate::segment::SegmentOptions;
 use crate::session::layout::{self, Memory, PROBE, SEGMENT, Status};
@@ -78,7 +78,7 @@ impl Server {
             }
         };
         match self.try_seat(slot, &directory) {
-            Ok((seated, owner)) => return self.move_in(new, slot, seated, &owner),
+            Ok(seated) => return self.move_in(new, slot, seated),
             Err(Unfit::Abandoned) => self.turn_away(new),
             Err(Unfit::Broken(broken)) => {
                 self.refuse(&directory, broken);
@@ -110,11 +110,11 @@ impl Server {
     }
 
     /// Moves a new session to the first free slot; `false` as for [`let_in`](Server::let_in).
-    fn move_in(&mut self, new: &NewSession, slot: u32, seated: Seated, owner: &LiveOwner) -> bool {
+    fn move_in(&mut self, new: &NewSession, slot: u32, seated: Seated) -> bool {
         match self.place.take_up(new, slot) {
             Ok(true) => {
                 self.free.pop();
-                self.settle_in(slot, seated, owner);
+                self.settle_in(slot, seated);
                 // It may have asked already.
                 self.heat(slot);
                 true

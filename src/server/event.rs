@@ -1,7 +1,7 @@
 //! What a server is told.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::delivery::Held;
 use super::incoming::{Incoming, Question};
@@ -28,22 +28,16 @@ pub struct Peer(Arc<Facts>);
 struct Facts {
     session: SessionId,
     uid: u32,
-    /// Read when the client goes on already, and before anybody is told of the session.
-    identity: OnceLock<Option<Identity>>,
+    identity: Option<Identity>,
 }
 
 impl Peer {
-    pub(super) fn new(session: SessionId, uid: u32) -> Peer {
+    pub(super) fn new(session: SessionId, uid: u32, identity: Option<Identity>) -> Peer {
         Peer(Arc::new(Facts {
             session,
             uid,
-            identity: OnceLock::new(),
+            identity,
         }))
-    }
-
-    /// Says once which process it is.
-    pub(super) fn identify(&self, identity: Option<Identity>) {
-        let _ = self.0.identity.set(identity);
     }
 
     /// The session.
@@ -56,13 +50,13 @@ impl Peer {
         self.0.uid
     }
 
-    /// The process as it described itself in the session's lock file, in its own pid namespace.
+    /// The process as it described itself in the session's segment, in its own pid namespace.
     pub fn pid(&self) -> Option<u32> {
         self.identity().map(|identity| identity.pid)
     }
 
     pub(super) fn identity(&self) -> Option<Identity> {
-        self.0.identity.get().copied().flatten()
+        self.0.identity
     }
 }
 

@@ -13,7 +13,6 @@ use super::turns::{Source, VERSIONS};
 use super::unread;
 use super::{Seated, Server};
 use crate::directory::service::ServiceDir;
-use crate::directory::session::LiveOwner;
 use crate::directory::{Directory, session};
 use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter};
@@ -95,9 +94,9 @@ impl Server {
 
     /// Goes on with a session; one whose next request is a suspect waits until it is called.
     fn try_resume(&mut self, slot: u32, directory: &Directory) -> Result<(), Unfit> {
-        let (seated, owner) = self.try_seat(slot, directory)?;
+        let seated = self.try_seat(slot, directory)?;
         let suspect = seated.seat.first_suspect()?;
-        self.settle_in(slot, seated, &owner);
+        self.settle_in(slot, seated);
         match suspect {
             Some(deaths) if !self.suspects.quarantine.is_poisoned(deaths) => {
                 self.suspects.quarantine.put_aside(slot, deaths);
@@ -109,11 +108,9 @@ impl Server {
     }
 
     /// Makes a session that is in its slot one of ours.
-    pub(super) fn settle_in(&mut self, slot: u32, seated: Seated, owner: &LiveOwner) {
+    pub(super) fn settle_in(&mut self, slot: u32, seated: Seated) {
         seated.seat.greet();
         let peer = seated.seat.peer();
-        // The client goes on: now for what it need not wait for.
-        peer.identify(owner.identity());
         let index = slot as usize;
         if self.seats.len() <= index {
             self.seats.resize_with(index + 1, || None);
@@ -140,17 +137,13 @@ impl Server {
         self.ready.push_back(Event::Refused(Box::new(error)));
     }
 
-    pub(super) fn try_seat(
-        &mut self,
-        slot: u32,
-        directory: &Directory,
-    ) -> Result<(Seated, LiveOwner), Unfit> {
+    pub(super) fn try_seat(&mut self, slot: u32, directory: &Directory) -> Result<Seated, Unfit> {
         let no_lock = |error| Unfit::because(error, Broken::Lock);
-        let owner = session::live_owner(directory)
-            .map_err(no_lock)?
-            .ok_or(Unfit::Abandoned)?;
-        let segment = SegmentOptions::raw(layout::FINGERPRINT, layout::LEN_MIN)
-            .open_at(directory, SEGMENT)
+        if !session::is_owner_alive(directory).map_err(no_lock)? {
+            return Err(Unfit::Abandoned);
+        }
+        let (segment, header) = SegmentOptions::raw(layout::FINGERPRINT, layout::LEN_MIN)
+            .open_with_header(directory, SEGMENT)
             .map_err(|error| Unfit::because(error, Broken::Segment))?;
         let (geometry, generation) = layout::read_geometry(segment.region())?;
         let payload = segment.region();
@@ -165,7 +158,8 @@ impl Server {
         let bell = BellWriter::open(directory, DOWN)
             .map_err(no_bell)?
             .ok_or(Unfit::Abandoned)?;
-        let peer = Peer::new(SessionId(generation), file::effective_uid());
+        let session = SessionId(generation);
+        let peer = Peer::new(session, file::effective_uid(), header.creator());
         self.place.keep_lock_above(&up).map_err(Unfit::Failed)?;
         self.place.keep_lock_above(&bell).map_err(Unfit::Failed)?;
         self.version = self.version.wrapping_add(1) & VERSIONS;
@@ -213,7 +207,7 @@ impl Server {
             inherited: self.inherited,
             memory,
         };
-        let seated = Seated {
+        Ok(Seated {
             seat: Arc::new(Seat::new(peer, self.service.to_string(), opening, pool)?),
             hot: false,
             busy_at: self.served,
@@ -221,8 +215,7 @@ impl Server {
             requests,
             up,
             version,
-        };
-        Ok((seated, owner))
+        })
     }
 
     /// Takes out what stands in a slot, and frees it.

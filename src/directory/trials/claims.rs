@@ -212,7 +212,8 @@ fn what_is_missing_in_an_abandoned_directory_is_made_again() {
         error.contains("svc/lock") && error.contains("missing"),
         "{error}"
     );
-    let error = ServiceView::find(&runtime, &name("svc")).unwrap_err();
+    let view = ServiceView::find(&runtime, &name("svc")).unwrap().unwrap();
+    let error = view.is_held().unwrap_err();
     assert!(error.to_string().contains("missing"), "{error}");
 }
 
@@ -269,10 +270,7 @@ fn servers_that_come_and_go_leave_the_default_directory_as_they_found_it() {
                 else {
                     continue;
                 };
-                let Some(maker) = view.session_maker().unwrap() else {
-                    continue;
-                };
-                let Some(builder) = maker.build(limit()).unwrap() else {
+                let Some(builder) = view.build(limit()).unwrap() else {
                     continue;
                 };
                 sessions += u32::from(publish(builder).is_some());

@@ -6,6 +6,7 @@ mod sessions;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::ops::Deref;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
@@ -216,8 +217,7 @@ fn the_other_process() {
             ["begin", service] => {
                 let view = ServiceView::wait_for(&runtime, &name(service), limit());
                 let view = view.unwrap().unwrap();
-                let maker = view.session_maker().unwrap().unwrap();
-                let _builder = maker.build(limit()).unwrap().unwrap();
+                let _builder = view.build(limit()).unwrap().unwrap();
                 say("begun");
                 lines.next();
             }
@@ -230,15 +230,16 @@ fn the_other_process() {
 
 /// Publishes a session that has no FIFO, and tells nobody.
 fn publish(builder: SessionBuilder<'_>) -> Option<SessionDir> {
-    builder.publish(&[], || Ok(())).unwrap()
+    builder
+        .publish(std::io::stdin().as_fd(), || Ok(()))
+        .unwrap()
 }
 
 fn publish_and_hold(runtime: &Directory, service: &str, lines: &mut impl Iterator<Item = String>) {
     let view = ServiceView::wait_for(runtime, &name(service), limit())
         .unwrap()
         .unwrap();
-    let maker = view.session_maker().unwrap().unwrap();
-    let builder = maker.build(limit()).unwrap().unwrap();
+    let builder = view.build(limit()).unwrap().unwrap();
     fs::write(builder.directory().path().join("seg"), "x").unwrap();
     let session = publish(builder);
     say(if session.is_some() {
