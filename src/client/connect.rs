@@ -47,15 +47,15 @@ enum NameWatch {
 
 impl ClientOptions {
     /// A session with `service` that its server has taken up. The service is looked for unless it is `found`. What
-    /// `meanwhile` makes with the session's bells, while the server lets the session in, is returned too; it is called again
-    /// if the service is removed before.
+    /// `meanwhile` makes, while the server lets the session in, is returned too: our end of the server's bell
+    /// ([`Published::open_up`]) and what else can wait till then. It is called again if the service is removed before.
     pub(super) fn link<T>(
         &self,
         runtime: &Directory,
         service: &Name,
         mut found: Option<ServiceView>,
         deadline: Deadline,
-        mut meanwhile: impl FnMut((&BellReader, &BellWriter)) -> Result<T>,
+        mut meanwhile: impl FnMut(&Published) -> Result<(BellWriter, T)>,
     ) -> Result<(Link, T)> {
         let not_running = || Error::NotRunning {
             service: service.to_string(),
@@ -77,20 +77,23 @@ impl ClientOptions {
                 Err(_) if !view.is_named()? && !deadline.has_passed() => continue,
                 published => published?,
             };
-            let Some(mut published) = published else {
+            let Some(published) = published else {
                 continue;
             };
-            let made = published.open_up().and_then(|up| {
-                let made = meanwhile((&published.down, &up))?;
-                Ok((up, made))
-            });
+            let made = meanwhile(&published);
             let status = match made {
-                Ok(_) => published.await_server(self.wait, &view, deadline)?,
+                Ok(_) => published.await_server(self.wait, &view, deadline),
                 // A server that refuses a session removes it at once: what it said of it goes first.
-                Err(_) => Some(published.known_status(service)?),
+                Err(_) => published.known_status(service).map(Some),
             };
-            let Some(status) = status else {
-                continue;
+            let status = match status {
+                Ok(Some(status)) => status,
+                Ok(None) => continue,
+                Err(error) => {
+                    drop(made);
+                    let _ = published.withdraw(&view);
+                    return Err(error);
+                }
             };
             match (status, made) {
                 (Status::Open, Ok((up, made))) => {
@@ -104,7 +107,10 @@ impl ClientOptions {
                     let failed = made.err();
                     let withdrawn = published.withdraw(&view);
                     if let Some(error) = failed {
-                        return Err(error);
+                        view.unless_removed(error)?;
+                        if !deadline.has_passed() {
+                            continue;
+                        }
                     }
                     withdrawn?;
                     return Err(match view.is_held()? {
@@ -125,16 +131,14 @@ impl Published {
     /// Takes it back: also from a server that takes it up this very moment.
     fn withdraw(self, view: &ServiceView) -> Result<bool> {
         self.memory.client.leaving.store(1, Ordering::Relaxed);
-        // Where descriptors are short, this is what it needs.
+        // Where descriptors are short, it needs this one too.
         drop(self.down);
         self.place.withdraw(view)
     }
 
-    /// Opens our end of the server's bell. That can wait until the server is at work on the session.
-    fn open_up(&mut self) -> Result<BellWriter> {
-        let up = BellWriter::open_ahead(self.place.directory(), UP)?;
-        self.place.keep_lock_above(&up)?;
-        Ok(up)
+    /// Opens our end of the server's bell. Nobody learns of our death by it, so that it may have a higher number than the lock.
+    pub(super) fn open_up(&self) -> Result<BellWriter> {
+        BellWriter::open_ahead(self.place.directory(), UP)
     }
 
     /// Waits until the server has said something of the session; `Pending` if it has not in time. `None`: the service
@@ -165,6 +169,10 @@ impl Published {
             }
             if !is_named {
                 return Ok(None);
+            }
+            if name.is_some() {
+                // Who waits for longer is told where nobody can serve, as the lock file cannot be used.
+                view.is_held()?;
             }
             self.wait_for_news(view, &mut name, deadline)
                 .map_err(Error::os(

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use super::*;
 use crate::client::ClientOptions;
 use crate::directory::testing::Scratch;
+use crate::fifo::BellWriter;
 use crate::server::{Event, Server, ServerOptions};
 use crate::sys::clock::Backoff;
 
@@ -43,7 +44,9 @@ fn link_to(client: &Client, server: &mut Server) -> Link {
         let runtime = &client.runtime;
         let link = client
             .options
-            .link(runtime, &name, None, deadline, |_| Ok(()));
+            .link(runtime, &name, None, deadline, |published| {
+                Ok((published.open_up()?, ()))
+            });
         link.map(|(link, ())| link)
     })
 }
@@ -240,7 +243,7 @@ fn a_connect_that_fails_while_nobody_serves_leaves_nothing() {
     let name = Name::new("svc").unwrap();
     for _ in 0..3 {
         let failed = options.link(&runtime, &name, None, Deadline::after(SOON), |_| {
-            Err::<(), Error>(Error::os("watch the bells of", at.path())(Errno::NOSPC))
+            Err::<(BellWriter, ()), Error>(Error::os("watch the bells of", at.path())(Errno::NOSPC))
         });
         assert!(failed.is_err());
     }
@@ -273,4 +276,57 @@ fn who_is_refused_is_told_why_however_soon_its_session_is_removed() {
         is_over.store(true, Ordering::Relaxed);
         assert!(other.is_none(), "{other:?}");
     });
+}
+
+#[test]
+fn a_service_that_is_removed_while_its_bell_is_opened_is_looked_for_anew() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let runtime = Directory::open(at.path()).unwrap();
+    let name = Name::new("svc").unwrap();
+    die(bind(&at, "svc"));
+    let (removed, is_removed) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let at = &at;
+        scope.spawn(move || {
+            is_removed.recv().unwrap();
+            let mut server = bind(at, "svc");
+            for _ in ["let in", "gone again"] {
+                assert!(server.next_timeout(SOON).unwrap().is_some());
+            }
+        });
+        let mut calls = 0;
+        let link = options.link(&runtime, &name, None, Deadline::after(SOON), |published| {
+            calls += 1;
+            if calls == 1 {
+                // As by a server that died before it could tell, and the next one, which cleans.
+                std::fs::remove_dir_all(at.path().join("svc")).unwrap();
+                removed.send(()).unwrap();
+            }
+            Ok((published.open_up()?, ()))
+        });
+        assert!(link.is_ok(), "{link:?}");
+        assert_eq!(calls, 2);
+    });
+}
+
+#[test]
+fn who_waits_without_end_is_told_that_the_lock_file_is_missing() {
+    let at = Scratch::new();
+    die(bind(&at, "svc"));
+    std::fs::remove_file(at.path().join("svc/lock")).unwrap();
+    let options = ClientOptions::new().directory(at.path());
+    let (told, is_told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || told.send(options.connect("svc", Duration::MAX).map(drop)));
+    let told = is_told.recv_timeout(SOON).unwrap().unwrap_err().to_string();
+    assert!(
+        told.contains("svc/lock") && told.contains("missing"),
+        "{told}"
+    );
+    assert_eq!(
+        std::fs::read_dir(at.path().join("svc/new"))
+            .unwrap()
+            .count(),
+        0
+    );
 }

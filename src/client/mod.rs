@@ -15,6 +15,8 @@ mod waiting;
 
 #[cfg(test)]
 mod missed;
+#[cfg(test)]
+mod shortages;
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -113,10 +113,12 @@ impl ClientOptions {
         };
         let found = ServiceView::find_in(runtime.try_clone()?, &service)?;
         let os = |doing| Error::os(doing, runtime.path());
-        let (link, epoll) = self.link(&runtime, &service, found, deadline, |bells| {
+        let (link, epoll) = self.link(&runtime, &service, found, deadline, |published| {
+            let up = published.open_up()?;
             let epoll = Epoll::new().map_err(os("create an epoll for"))?;
-            link::watch(bells, &epoll, 0).map_err(os("watch the bells of a session in"))?;
-            Ok(epoll)
+            link::watch((&published.down, &up), &epoll, 0)
+                .map_err(os("watch the bells of a session in"))?;
+            Ok((up, epoll))
         })?;
         Ok(Client {
             patience: Patience::new(self.wait),

@@ -212,7 +212,9 @@ impl Client {
         let runtime = &self.runtime;
         let (link, ()) = self
             .options
-            .link(runtime, service, None, deadline, |_| Ok(()))?;
+            .link(runtime, service, None, deadline, |published| {
+                Ok((published.open_up()?, ()))
+            })?;
         self.add_link(link)
     }
 

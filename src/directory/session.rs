@@ -2,7 +2,7 @@
 //! the server.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 
@@ -38,7 +38,7 @@ impl ServiceView {
     }
 
     /// An error, unless it is explained by the removal of the service.
-    fn unless_removed(&self, error: Error) -> Result<()> {
+    pub(crate) fn unless_removed(&self, error: Error) -> Result<()> {
         if is_errno(&error, Errno::NOENT) && !self.is_named()? {
             Ok(())
         } else {
@@ -66,7 +66,7 @@ impl SessionBuilder<'_> {
         self.half.number()
     }
 
-    /// Takes the session's lock, above its `fifo` (see [`SessionDir::keep_lock_above`]; taken last, it seldom has to be
+    /// Takes the session's lock, above its `fifo` (see [`ServiceDir::keep_lock_above`]; taken last, it seldom has to be
     /// moved there), and puts the complete session where the server, or the next one, looks for it. Then `tell` is
     /// called, so that a server has begun with it when this ends. `None`: the service was removed
     /// before; nothing is left of the session, and the service is to be looked for again.
@@ -96,10 +96,12 @@ impl SessionBuilder<'_> {
         let session = SessionDir {
             directory,
             name,
-            lock,
+            _lock: lock,
         };
-        if let Err(error) = tell() {
-            drop(making);
+        let told = tell();
+        // Where descriptors are short, a withdrawal needs these.
+        drop((making, new));
+        if let Err(error) = told {
             let _ = session.withdraw(view);
             return Err(error);
         }
@@ -118,20 +120,13 @@ pub(crate) struct SessionDir {
     directory: Directory,
     name: CString,
     /// Held as long as the session is to live.
-    lock: OfdLock,
+    _lock: OfdLock,
 }
 
 impl SessionDir {
     /// The directory, wherever the server has moved it.
     pub(crate) fn directory(&self) -> &Directory {
         &self.directory
-    }
-
-    /// As [`ServiceDir::keep_lock_above`].
-    pub(crate) fn keep_lock_above(&mut self, fifo: impl AsFd) -> Result<()> {
-        self.lock
-            .keep_above(fifo)
-            .map_err(Error::os("move", self.directory.path().join(LOCK)))
     }
 
     /// Shows the session under the path of its slot from now on.
@@ -146,15 +141,20 @@ impl SessionDir {
     /// Takes a session back that no server has taken up, and removes it. `false`: one has, or the service is gone;
     /// the session then ends like any other.
     pub(crate) fn withdraw(self, view: &ServiceView) -> Result<bool> {
+        let path = self.directory.path().to_owned();
+        // Where descriptors are short, this is one of the three that are needed; the lock is held until the end.
+        drop(self.directory);
         let parts = [TMP, NEW].map(|part| view.directory().open_at(part));
         let [tmp, new] = match parts {
             [Ok(tmp), Ok(new)] => [tmp, new],
             [Err(error), _] | [_, Err(error)] => return view.unless_removed(error).map(|()| false),
         };
-        match scratch::bury(&new, &self.name, &tmp) {
+        let buried = scratch::bury(&new, &self.name, &tmp);
+        drop(new);
+        match buried {
             Ok(tombstone) => scratch::remove(&tmp, &tombstone, &[]).map(|()| true),
             Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(Error::os("withdraw", self.directory.path())(errno)),
+            Err(errno) => Err(Error::os("withdraw", path)(errno)),
         }
     }
 }

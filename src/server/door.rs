@@ -69,10 +69,12 @@ impl Server {
         let slot = match self.slot_for(&directory) {
             Ok(slot) => slot,
             Err(refusal) => {
+                if tell(&directory, refusal).is_err() {
+                    return false;
+                }
                 if refusal != Status::Closed {
                     self.board.count(|page| &page.busy);
                 }
-                tell(&directory, refusal);
                 self.turn_away(new);
                 return true;
             }
@@ -81,7 +83,9 @@ impl Server {
             Ok(seated) => return self.move_in(new, slot, seated),
             Err(Unfit::Abandoned) => self.turn_away(new),
             Err(Unfit::Broken(broken)) => {
-                self.refuse(&directory, broken);
+                if self.refuse(&directory, broken).is_err() {
+                    return false;
+                }
                 self.turn_away(new);
             }
             Err(Unfit::Failed(_)) => return false,

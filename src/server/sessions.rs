@@ -76,7 +76,7 @@ impl Server {
                     Ok(()) => {}
                     Err(Unfit::Abandoned) => self.vacate(slot),
                     Err(Unfit::Broken(broken)) => {
-                        self.refuse(&directory, broken);
+                        self.refuse(&directory, broken)?;
                         self.vacate(slot);
                     }
                     Err(Unfit::Failed(error)) => return Err(error),
@@ -124,11 +124,12 @@ impl Server {
         self.ready.push_back(Event::Connected(peer));
     }
 
-    /// Tells a client how it broke the protocol.
-    pub(super) fn refuse(&mut self, directory: &Directory, broken: Broken) {
+    /// Tells a client how it broke the protocol. Fails as [`tell`], and nothing has happened then.
+    pub(super) fn refuse(&mut self, directory: &Directory, broken: Broken) -> Result<()> {
         let code = broken.code();
-        tell(directory, Status::Corrupt { code });
+        tell(directory, Status::Corrupt { code })?;
         self.report(broken.into_error(&directory.path().display().to_string()));
+        Ok(())
     }
 
     /// Reports what was refused.
@@ -232,7 +233,7 @@ impl Server {
 pub(super) fn tell_all(place: &ServiceDir, status: Status) {
     for slot in place.taken_slots().unwrap_or_default() {
         if let Ok(Some(directory)) = place.open_slot(slot) {
-            tell(&directory, status);
+            let _ = tell(&directory, status);
         }
     }
     tell_new(place, status);
@@ -242,22 +243,32 @@ pub(super) fn tell_all(place: &ServiceDir, status: Status) {
 pub(super) fn tell_new(place: &ServiceDir, status: Status) {
     for new in place.new_sessions().unwrap_or_default() {
         if let Ok(Some(directory)) = place.open_new(&new) {
-            tell(&directory, status);
+            let _ = tell(&directory, status);
         }
     }
 }
 
-/// Writes a status into a session that is not ours, and rings its client. What cannot be opened is not told.
-pub(super) fn tell(directory: &Directory, status: Status) {
+/// Writes a status into a session that is not ours, and rings its client. Of what is no session nobody is told.
+///
+/// # Errors
+/// If this process lacks what it needs to tell it.
+pub(super) fn tell(directory: &Directory, status: Status) -> Result<()> {
     let opened =
         SegmentOptions::raw(layout::FINGERPRINT, layout::LEN_MIN).open_at(directory, SEGMENT);
-    if let Some(server) = opened
-        .ok()
-        .and_then(|segment| Memory::server_line(segment.region()))
-    {
+    let segment = match opened {
+        Ok(segment) => segment,
+        Err(error) if error.is_shortage() => return Err(error),
+        Err(_) => return Ok(()),
+    };
+    if let Some(server) = Memory::server_line(segment.region()) {
         server.status.store(status.pack(), Ordering::Release);
-        if let Ok(Some(bell)) = BellWriter::open(directory, DOWN) {
-            let _ = bell.ring();
+        match BellWriter::open(directory, DOWN) {
+            Ok(Some(bell)) => {
+                let _ = bell.ring();
+            }
+            Err(error) if error.is_shortage() => return Err(error),
+            Ok(None) | Err(_) => {}
         }
     }
+    Ok(())
 }

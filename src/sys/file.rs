@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
@@ -185,12 +185,6 @@ fn open_with(dir: impl AsFd, name: impl Arg + Copy, access: OFlags) -> Result<Ow
     // NONBLOCK: a FIFO in the place of a regular file must not block the open.
     let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     retry(|| fs::openat(dir.as_fd(), name, flags, Mode::empty()))
-}
-
-/// A second descriptor of the same open file, with a higher number than another's.
-pub(crate) fn duplicate_above(fd: impl AsFd, other: impl AsFd) -> Result<OwnedFd> {
-    let least = other.as_fd().as_raw_fd().saturating_add(1);
-    rustix::io::fcntl_dupfd_cloexec(fd, least)
 }
 
 /// Renames, and fails with `EXIST` if the new name is taken (even by an empty directory).

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::FlockOperation;
 use rustix::io::{Errno, Result};
 
-use crate::sys::file::{self, retry};
+use crate::sys::file::retry;
 use crate::sys::fork::{self, Registered, Stamp};
 
 /// A held lock. It is let go of when this is dropped, and when the process ends.
@@ -66,9 +66,19 @@ impl OfdLock {
     pub(crate) fn keep_above(&mut self, other: impl AsFd) -> Result<()> {
         let other = other.as_fd();
         if self.fd.as_raw_fd() < other.as_raw_fd() {
-            self.fd = Registered::open(|| file::duplicate_above(&self.fd, other))?;
+            self.fd = Registered::open(|| duplicate_above(&self.fd, other))?;
         }
         Ok(())
+    }
+}
+
+/// A second descriptor of the same open file, with a higher number than another's.
+fn duplicate_above(fd: impl AsFd, other: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let least = other.as_raw_fd().saturating_add(1);
+    match rustix::io::fcntl_dupfd_cloexec(fd, least) {
+        // No number above the other's is allowed.
+        Err(Errno::INVAL) => Err(Errno::MFILE),
+        duplicate => duplicate,
     }
 }
 
@@ -210,6 +220,7 @@ fn flock(fd: impl AsFd, operation: FlockOperation) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::file;
     use crate::sys::fork::{fork_for_test, wait_for_test};
     use crate::sys::testing::{Scratch, alone};
     use std::io::{Read, Write};
