@@ -107,6 +107,7 @@ impl ClientOptions {
                     let failed = made.err();
                     let withdrawn = published.withdraw(&view);
                     if let Some(error) = failed {
+                        // Gone with the service, the session is no error, but another is to be made.
                         view.unless_removed(error)?;
                         if !deadline.has_passed() {
                             continue;

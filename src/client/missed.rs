@@ -37,6 +37,19 @@ pub(in crate::client) fn let_in<T: Send>(
     })
 }
 
+fn connect(at: &Scratch) -> Result<Client> {
+    let options = ClientOptions::new().directory(at.path());
+    options.connect("svc", SOON)
+}
+
+/// A server of one session, and its client.
+pub(in crate::client) fn full(at: &Scratch) -> (Server, Client) {
+    let options = ServerOptions::new().directory(at.path()).sessions(1);
+    let mut server = options.bind("svc").unwrap();
+    let first = let_in(&mut server, || connect(at));
+    (server, first)
+}
+
 fn link_to(client: &Client, server: &mut Server) -> Link {
     let name = server.service().clone();
     let_in(server, || {
@@ -254,14 +267,8 @@ fn a_connect_that_fails_while_nobody_serves_leaves_nothing() {
 #[test]
 fn who_is_refused_is_told_why_however_soon_its_session_is_removed() {
     let at = Scratch::new();
-    let options = ServerOptions::new().directory(at.path()).sessions(1);
-    let mut server = options.bind("svc").unwrap();
-    let connect = || {
-        ClientOptions::new()
-            .directory(at.path())
-            .connect("svc", SOON)
-    };
-    let _first = let_in(&mut server, connect);
+    let (mut server, _first) = full(&at);
+    let connect = || connect(&at);
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::missed::{SOON, bind, die, let_in};
+use super::missed::{SOON, bind, die, full};
 use super::*;
 use crate::directory::testing::Scratch;
-use crate::server::ServerOptions;
 use crate::sys::testing::alone;
 
 const FEW: Duration = Duration::from_millis(20);
@@ -101,14 +100,7 @@ fn a_full_server_without_descriptors_says_so_when_it_has_them() {
             limit(96);
             for left in 0..4 {
                 let at = Scratch::new();
-                let options = ServerOptions::new().directory(at.path()).sessions(1);
-                let mut server = options.bind("svc").unwrap();
-                let connect = || {
-                    ClientOptions::new()
-                        .directory(at.path())
-                        .connect("svc", SOON)
-                };
-                let _first = let_in(&mut server, connect);
+                let (mut server, _first) = full(&at);
                 let runtime = Directory::open(at.path()).unwrap();
                 let name = Name::new("svc").unwrap();
                 let (published, is_published) = channel();

@@ -125,10 +125,9 @@ impl ServiceView {
                 Err(errno) => return Err(bad_lock(&self.directory, errno)),
             },
         };
-        let path = || self.directory.path().join(LOCK);
         look(lock)
             .map(Some)
-            .map_err(|errno| Error::os(doing, path())(errno))
+            .map_err(Error::os(doing, self.directory.path().join(LOCK)))
     }
 }
 

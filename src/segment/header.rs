@@ -264,7 +264,7 @@ mod tests {
             .collect();
         let header = Header::decode(&bytes).unwrap();
         assert_eq!(header.payload, 13);
-        let creator = Identity::from_words(header.creator);
+        let creator = header.creator().unwrap();
         assert_eq!(
             u128::from_be_bytes(creator.boot_id),
             0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f
@@ -272,6 +272,17 @@ mod tests {
         assert_eq!((creator.pid, creator.start_time), (1234, 567_890));
         bytes[READY_AT..READY_AT + 8].fill(0);
         assert_eq!(header.encode()[..], bytes[..LEN]);
+    }
+
+    #[test]
+    fn who_made_it_may_be_unknown_and_what_cannot_be_addressed_is_refused() {
+        let mut header = Header::decode(&ready()).unwrap();
+        header.creator = [1, 2, 3, 0, 5];
+        assert_eq!(header.creator(), None);
+        header.payload = u64::MAX - LEN as u64;
+        let fault = header.check(u64::MAX, &wanted(0, 13, false)).unwrap_err();
+        assert_eq!(fault.what, "length of the file");
+        assert!(fault.expected.contains("addressed"), "{fault:?}");
     }
 
     #[test]

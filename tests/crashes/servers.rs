@@ -163,7 +163,7 @@ fn litter(at: &Path) {
         let folder = at.join(folder);
         fs::create_dir_all(folder.join("s/0")).unwrap();
         for file in ["lock", "seg", "s/0/lock"] {
-            fs::write(folder.join(file), "client pid=1 start=1 pidns=1 boot=0\n").unwrap();
+            fs::write(folder.join(file), "left behind").unwrap();
         }
     }
 }
