@@ -179,14 +179,21 @@ impl ProducerCursor {
     pub(crate) fn reserve<W: Word>(&mut self, len: u64, head: &W) -> Result<u64, Refused> {
         debug_assert!(len > 0 && len.is_multiple_of(8));
         if self.room() < len {
-            self.look(head).map_err(Refused::Corrupt)?;
-            if self.room() < len {
-                return Err(Refused::Full);
-            }
+            self.find_room(len, head)?;
         }
         let at = self.reserved;
         self.reserved = at.wrapping_add(len);
         Ok(at)
+    }
+
+    /// Looks whether there is room for `len` bytes by now.
+    #[cold]
+    fn find_room<W: Word>(&mut self, len: u64, head: &W) -> Result<(), Refused> {
+        match self.look(head) {
+            Ok(room) if room >= len => Ok(()),
+            Ok(_) => Err(Refused::Full),
+            Err(corrupt) => Err(Refused::Corrupt(corrupt)),
+        }
     }
 
     /// Looks at the consumer's index now, and gives the room that there is: for a second look before a sleep.

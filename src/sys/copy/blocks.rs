@@ -43,7 +43,7 @@ enum Remote {
 const _: () = assert!(BLOCKS_FROM >= 64 && WIDE_FROM >= 128);
 
 /// Copies whole words in, and says whether it did.
-#[inline]
+#[inline(always)]
 pub(super) fn store(to: &[AtomicU64], from: &[[u8; WORD]]) -> bool {
     let len = to.len().min(from.len()) * WORD;
     // SAFETY: C1, C2. Atomics may be written through a shared reference.
@@ -58,7 +58,7 @@ pub(super) fn store(to: &[AtomicU64], from: &[[u8; WORD]]) -> bool {
 }
 
 /// Copies whole words out, and says whether it did.
-#[inline]
+#[inline(always)]
 pub(super) fn load(from: &[AtomicU64], to: &mut [[u8; WORD]]) -> bool {
     let len = to.len().min(from.len()) * WORD;
     // SAFETY: C1, C2.
@@ -82,7 +82,7 @@ pub(super) fn bytes(to: &mut [u8], from: &[u8]) -> bool {
 
 /// # Safety
 /// `len` bytes may be written at `to` and read at `from`, and the ranges do not overlap.
-#[inline]
+#[inline(always)]
 unsafe fn copy(to: *mut u8, from: *const u8, len: usize, remote: Remote) -> bool {
     if len < BLOCKS_FROM {
         return false;
