@@ -241,7 +241,7 @@ mod samples {
             ),
             (
                 "src/ring/record.rs",
-                "use super::{corrupt::Corrupt, cursor::Word};",
+                "use super::{corrupt::Corrupt, word::Word};",
             ),
             (
                 "src/request/reply.rs",

@@ -277,7 +277,8 @@ impl Client {
     /// Sends a message that wants no answer, if there is room for it now; else drops and counts it
     /// ([`dropped`](Client::dropped)). Whether it was sent.
     ///
-    /// It goes where requests of its kind are known to go, else to the service itself; no question is asked.
+    /// It goes where requests of its kind are known to go, else to the service itself; no question is asked. It is handed out
+    /// once at most: one that a server has in hand when it dies is lost; what it had not taken is given to the next one.
     ///
     /// # Errors
     ///

@@ -72,13 +72,6 @@ impl Requests {
         self.get(id).is_some_and(|pending| pending.wanted)
     }
 
-    /// Where the record of the first one stands, if its payload is in a segment.
-    #[inline]
-    pub(super) fn first_lent(&self) -> Option<u64> {
-        let first = self.first.as_ref()?;
-        first.segment.as_ref().map(|_| first.at)
-    }
-
     /// Takes the request of this id off: whether its answer was still wanted, or `None` if there is no such request
     /// (any more).
     #[inline]
@@ -101,7 +94,7 @@ impl Requests {
     }
 
     /// Lets go of the payloads of answered requests whose records no server will read again.
-    pub(super) fn let_go(&mut self, is_over: impl Fn(u64) -> bool) {
+    pub(super) fn let_go(&mut self, mut is_over: impl FnMut(u64) -> bool) {
         self.read_again.retain(|(at, _)| !is_over(*at));
     }
 

@@ -34,59 +34,11 @@
 //! * `SYNC(room)`: [`ConsumerCursor::release`] stores the head with release; [`ProducerCursor::reserve`]
 //!   loads it with acquire. The consumer's reads are over before the producer writes over them.
 //!
-//! This file uses no memory and no other module than [`Corrupt`], so that a model checker can run it on
+//! This file uses no memory, and no other module than [`Corrupt`] and [`Word`], so that a model checker can run it on
 //! words of its own (`tests/models`).
 
 use super::corrupt::Corrupt;
-
-/// A 64-bit word that two processes share, and the only operations on it that rings need.
-pub(crate) trait Word {
-    /// An atomic load that orders nothing.
-    fn load_relaxed(&self) -> u64;
-    /// An atomic load after which everything is seen that came before the release store it read from.
-    fn load_acquire(&self) -> u64;
-    /// An atomic store that orders nothing.
-    fn store_relaxed(&self, value: u64);
-    /// An atomic store that shows everything before it to who acquires it.
-    fn store_release(&self, value: u64);
-    /// Puts `new` in place of `current` (acquire and release), or gives back what stood there instead.
-    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64>;
-    /// A sequentially consistent fence between accesses to words of this sort.
-    fn fence();
-}
-
-impl Word for core::sync::atomic::AtomicU64 {
-    #[inline(always)]
-    fn load_relaxed(&self) -> u64 {
-        self.load(core::sync::atomic::Ordering::Relaxed)
-    }
-
-    #[inline(always)]
-    fn load_acquire(&self) -> u64 {
-        self.load(core::sync::atomic::Ordering::Acquire)
-    }
-
-    #[inline(always)]
-    fn store_relaxed(&self, value: u64) {
-        self.store(value, core::sync::atomic::Ordering::Relaxed);
-    }
-
-    #[inline(always)]
-    fn store_release(&self, value: u64) {
-        self.store(value, core::sync::atomic::Ordering::Release);
-    }
-
-    #[inline(always)]
-    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64> {
-        use core::sync::atomic::Ordering::{AcqRel, Acquire};
-        Self::compare_exchange(self, current, new, AcqRel, Acquire)
-    }
-
-    #[inline(always)]
-    fn fence() {
-        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
-    }
-}
+use super::word::Word;
 
 /// Why nothing was reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,12 +226,12 @@ impl ProducerCursor {
         self.capacity - self.reserved.wrapping_sub(self.head)
     }
 
-    /// Whether the `len` bytes at index `at`, once published, are still what this producer wrote there: neither
-    /// given back nor reserved anew since.
+    /// Whether the record at index `at` is known to be freed; else it is still what this producer wrote there. One that was given
+    /// back before it was published counts as freed.
     #[inline]
-    pub(crate) fn still_holds(&self, at: u64, len: u64) -> bool {
+    pub(crate) fn has_freed(&self, at: u64) -> bool {
         let age = self.reserved.wrapping_sub(at);
-        len <= age && age <= self.capacity
+        age == 0 || age > self.reserved.wrapping_sub(self.head)
     }
 }
 
@@ -293,6 +245,8 @@ pub(crate) struct ConsumerCursor {
     next: u64,
     /// The producer's index as last seen.
     tail: u64,
+    /// Whether the producer had rewound the ring when it last published something.
+    rewinds: bool,
 }
 
 impl ConsumerCursor {
@@ -315,6 +269,7 @@ impl ConsumerCursor {
             head,
             next: head,
             tail,
+            rewinds: false,
         })
     }
 
@@ -340,7 +295,11 @@ impl ConsumerCursor {
         // SYNC(record): as there. What is seen after it is at least as new as what was stored before that tail.
         let found = tail.load_acquire();
         let to = rewound.load_relaxed();
-        if is_ahead(to, self.tail, found) {
+        if found == self.tail {
+            return Ok(self.known());
+        }
+        self.rewinds = is_ahead(to, self.tail, found);
+        if self.rewinds {
             let is_free = self.head == self.tail && to.wrapping_sub(self.tail) <= self.capacity;
             if !is_free || to & (self.capacity - 1) != 0 {
                 return Err(Corrupt::Rewound { found: to });
@@ -375,6 +334,15 @@ impl ConsumerCursor {
     #[inline]
     pub(crate) fn next(&self) -> u64 {
         self.next
+    }
+
+    /// Where the next record will probably stand: where the memory begins, if the producer can rewind and did so last time.
+    #[inline]
+    pub(crate) fn expected(&self) -> u64 {
+        match self.rewinds && self.unreleased() == 0 {
+            true => 0,
+            false => self.next,
+        }
     }
 
     /// Marks the next `len` bytes as read. They stay where they are until [`release`](Self::release).
@@ -451,19 +419,44 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_the_ring_is_ones_own_until_it_is_reserved_anew() {
-        let (tail, head) = words(0);
-        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0, 0).unwrap();
-        assert!(!producer.still_holds(0, 24));
-        let at = producer.reserve(24, &head).unwrap();
-        let _ = producer.reserve(40, &head).unwrap();
+    fn a_record_is_freed_when_the_index_has_passed_it() {
+        let start = u64::MAX - 31;
+        let ((tail, head), rewound) = (words(start), AtomicU64::new(start));
+        let mut producer = ProducerCursor::resume(CAPACITY, start, start, start).unwrap();
+        let ats = [(); 3].map(|()| producer.reserve(16, &head).unwrap());
         producer.publish(&tail);
-        head.store_release(64);
-        assert!(producer.still_holds(at, 24), "freed, but not used again");
-        let _ = producer.reserve(8, &head).unwrap();
-        assert!(!producer.still_holds(at, 24));
-        assert!(!producer.still_holds(at.wrapping_sub(64), 24));
-        assert!(!producer.still_holds(72, 24), "not reserved at all");
+        let freed = |producer: &ProducerCursor| ats.map(|at| producer.has_freed(at));
+        assert_eq!(freed(&producer), [false; 3]);
+        head.store_release(ats[2]);
+        producer.look(&head).unwrap();
+        assert_eq!(freed(&producer), [true, true, false]);
+        head.store_release(tail.load_relaxed());
+        producer.rewind(&head, &rewound).unwrap();
+        assert_eq!(freed(&producer), [true; 3]);
+        let next = producer.reserve(16, &head).unwrap();
+        assert!(freed(&producer) == [true; 3] && !producer.has_freed(next));
+        producer.abandon();
+        assert!(producer.has_freed(next), "given back");
+        assert!(producer.has_freed(next.wrapping_add(8)), "not reserved");
+    }
+
+    #[test]
+    fn the_next_record_is_expected_where_the_last_one_would_have_had_it() {
+        let ((tail, head), rewound) = (words(0), AtomicU64::new(0));
+        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0, 0).unwrap();
+        let mut consumer = ConsumerCursor::resume(CAPACITY, 0, 0, 0).unwrap();
+        for (rewinds, expected) in [(false, 8), (true, 0), (true, 0), (false, 16), (true, 0)] {
+            if rewinds {
+                producer.rewind(&head, &rewound).unwrap();
+            }
+            producer.reserve(8, &head).unwrap();
+            producer.publish(&tail);
+            assert_eq!(consumer.look_on(&tail, &rewound), Ok(8));
+            consumer.advance(8);
+            consumer.release(consumer.next(), &head);
+            assert_eq!(consumer.look_on(&tail, &rewound), Ok(0));
+            assert_eq!(consumer.expected() & (CAPACITY - 1), expected);
+        }
     }
 
     #[test]

@@ -62,6 +62,7 @@ mod producer;
 pub(crate) mod raw;
 pub(crate) mod record;
 pub(crate) mod sleep;
+pub(crate) mod word;
 
 pub use consumer::{Consumer, PopError, Record};
 pub use corrupt::Corrupt;

@@ -9,7 +9,7 @@ mod take;
 
 use std::sync::atomic::AtomicU64;
 
-use super::cursor::Word;
+use super::word::Word;
 
 pub(crate) use put::RawProducer;
 pub(crate) use take::{Found, RawConsumer};

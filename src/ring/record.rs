@@ -34,7 +34,7 @@
 //! Like `cursor`, this file is pure, and a model checker runs it.
 
 use super::corrupt::Corrupt;
-use super::cursor::Word;
+use super::word::Word;
 
 /// Header words in a ring whose records have neither generation nor state.
 pub(crate) const PLAIN: usize = 1;

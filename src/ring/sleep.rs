@@ -20,7 +20,7 @@
 //! Whoever takes a bell out of the FIFO must begin another sleep, with a number of its own, before it blocks
 //! again, even if it has found nothing: the sender does not ring twice for one number.
 
-use super::cursor::Word;
+use super::word::Word;
 
 /// The sleeper's side of a sleep word.
 #[derive(Debug)]

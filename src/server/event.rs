@@ -95,7 +95,7 @@ pub enum Event {
     Drained,
 }
 
-/// A one-way message.
+/// A one-way message. It is handed out once at most: a server that dies with it takes it along.
 #[derive(Debug)]
 pub struct Notification(pub(super) Held);
 

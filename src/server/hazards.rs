@@ -13,6 +13,7 @@ use crate::request::RequestKind;
 use crate::session::wait::Wait;
 use crate::sys::clock;
 use crate::sys::fork::{fork_for_test, wait_for_test};
+use crate::sys::poll;
 use crate::sys::testing::alone;
 
 const ECHO: RequestKind = RequestKind::new("echo");
@@ -233,4 +234,20 @@ fn a_heartbeat_that_a_dying_predecessor_still_holds_is_waited_for() {
         drop(pulse);
         drop(binding.join().unwrap().unwrap());
     });
+}
+
+#[test]
+fn a_draining_server_that_sleeps_is_told_of_the_last_answer_by_the_thread_that_gives_it() {
+    let at = Scratch::new();
+    let (mut server, mut client) = pair(&at, Wait::Park, ClientOptions::new());
+    client.submit(Request::new(ECHO, "x"), SOON).unwrap();
+    let last = request(&mut server);
+    server.drain(Duration::from_secs(3600));
+    while !server.arm().unwrap() {
+        assert!(server.try_next().unwrap().is_none());
+    }
+    let answering = thread::spawn(move || last.reply(""));
+    answering.join().unwrap().unwrap();
+    assert!(poll::any_readable(&[server.as_fd()], Deadline::after(SOON)).unwrap());
+    assert!(matches!(server.try_next().unwrap(), Some(Event::Drained)));
 }

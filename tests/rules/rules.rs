@@ -37,6 +37,7 @@ pub(crate) const LAYERS: &[(&[&str], u8)] = &[
     (&["ring", "cursor"], 0),
     (&["ring", "record"], 0),
     (&["ring", "sleep"], 0),
+    (&["ring", "word"], 0),
     (&["sys"], 1),
     (&["segment"], 2),
     (&["fifo"], 2),

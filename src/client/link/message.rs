@@ -83,10 +83,13 @@ impl Link {
             flags: 0,
             generation: self.generation,
         };
-        let freed = match self.pending.is_empty() {
-            true => self.rewind()?,
-            false => false,
-        };
+        let is_alone = self.pending.is_empty();
+        let freed = is_alone && self.free_replies();
+        // A one-way message does not try: mostly they stream, and the server is at the one before.
+        if is_alone && header.id != 0 {
+            let rewound = self.requests.rewind();
+            rewound.map_err(|corrupt| self.broken(corrupt.into()))?;
+        }
         let at = match self.requests.push(record, header.words(), payload) {
             Ok(at) => at,
             Err(Refused::Full) => {
@@ -110,23 +113,21 @@ impl Link {
         Ok(true)
     }
 
-    /// Lets both rings go on where their memory begins, as nothing is on its way. Whether the server may have waited for what
-    /// is free now.
+    /// Lets the server go on where the memory of its ring begins, as nothing is on its way. Whether it may have waited for
+    /// what is free now.
     #[inline]
-    fn rewind(&mut self) -> Result<bool> {
+    fn free_replies(&mut self) -> bool {
         let frees = self.replies.unreleased() > 0;
         if frees {
             self.replies.release_read();
         }
-        let rewound = self.requests.rewind();
-        rewound.map_err(|corrupt| self.broken(corrupt.into()))?;
-        Ok(frees)
+        frees
     }
 
     /// Memory for a large request.
     pub(in crate::client) fn lease(&mut self, len: u64) -> Result<Lease> {
-        let requests = &self.requests;
-        self.pending.let_go(|at| !requests.is_started(at));
+        let requests = &mut self.requests;
+        self.pending.let_go(|at| requests.is_over(at));
         self.pool
             .lease_alone(|| self.place.directory().try_clone(), len, self.generation)
     }

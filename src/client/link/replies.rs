@@ -58,14 +58,10 @@ impl Link {
     }
 
     /// Has the processor fetch the lines that are looked at and written next, together with the reply and not after it, one by
-    /// one: how much of the requests is freed, if this is the last reply; of large payloads whether the request's record
-    /// is over, and to whom the reply's segment belongs.
+    /// one: how much of the requests is freed, if this is the last reply; of large payloads to whom the reply's segment belongs.
     #[inline(always)]
     fn prefetch(&self) {
         self.mapped.prefetch();
-        if let Some(at) = self.pending.first_lent() {
-            self.requests.prefetch_state(at);
-        }
         if self.pending.len() == 1 {
             self.requests.prefetch_head();
         }

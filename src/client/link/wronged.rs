@@ -1,16 +1,18 @@
 //! Servers that die between two stores, and servers that write what no correct one does.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::*;
 use crate::client::ClientOptions;
 use crate::client::missed::*;
-use crate::client::{Request, RequestId};
+use crate::client::{Client, Request, RequestId};
 use crate::directory::testing::Scratch;
 use crate::request::{ReplyForm, ReplyHeader, RequestForm, RequestHeader, Status};
 use crate::ring::raw::RawProducer;
 use crate::ring::record::{Header, answer, record_len};
 use crate::server::{Event, Incoming, Server};
+use crate::session::Wait;
 use crate::session::layout::{REPLY_RECORD, REQUEST_RECORD, Status as SessionStatus};
 
 /// The next request that a server is given.
@@ -211,4 +213,120 @@ fn room_that_is_made_before_a_message_finds_none_is_told() {
     let link = client.link(0).unwrap();
     assert_eq!(link.replies.unreleased(), 0, "room was made");
     assert!(!link.replies.must_ring(), "and told");
+}
+
+/// The next message that a server is given, if there is one: whether it wants an answer, and its bytes.
+fn message(server: &mut Server) -> Option<(Option<Incoming>, Vec<u8>)> {
+    loop {
+        let (asked, payload) = match server.next_timeout(Duration::ZERO).unwrap()? {
+            Event::Request(mut request) => {
+                let payload = request.take_payload();
+                (Some(request), payload)
+            }
+            Event::Notify(told) => {
+                let bytes = told.payload().as_slice().unwrap().to_vec();
+                return Some((None, bytes));
+            }
+            _ => continue,
+        };
+        return Some((asked, payload.into_vec()));
+    }
+}
+
+#[test]
+fn one_way_messages_are_handed_out_once_whoever_dies_and_what_is_asked_between_them_again() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut before = bind(&at, "svc");
+    let mut client = let_in(&mut before, || options.connect("svc", SOON));
+    for n in 0_u8..6 {
+        let bytes = [n];
+        let sent = Request::new(ECHO, &bytes);
+        match n {
+            2 | 4 => drop(client.submit(sent, SOON).unwrap()),
+            _ => assert!(client.notify(sent).unwrap()),
+        }
+    }
+    let mut begun = Vec::new();
+    for n in 0..5 {
+        let (asked, payload) = message(&mut before).unwrap();
+        assert_eq!((asked.is_some(), payload), (n == 2 || n == 4, vec![n]));
+        begun.extend(asked);
+    }
+    die(before);
+    drop(begun);
+    let mut after = bind(&at, "svc");
+    for n in [2, 4, 5] {
+        let (asked, payload) = loop {
+            // What was begun comes one at a time.
+            match message(&mut after) {
+                Some(message) => break message,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert_eq!((asked.is_some(), payload), (n != 5, vec![n]));
+        if let Some(asked) = asked {
+            asked.reply("").unwrap();
+        }
+    }
+    assert!(message(&mut after).is_none());
+    for _ in 0..2 {
+        assert!(client.next_reply(SOON).unwrap().is_some());
+    }
+}
+
+#[test]
+fn who_waits_for_room_is_told_of_what_one_way_messages_leave() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let options = options.capacity(4096, 4096).wait(Wait::Park);
+    let mut server = bind(&at, "svc");
+    let mut client = let_in(&mut server, || options.connect("svc", SOON));
+    // When a quarter of the ring is theirs, each taking two lines, or when there are no more.
+    const QUARTER: usize = 4096 / 128 / 4;
+    for (told, needed, taken) in [(usize::MAX, 64, QUARTER), (3, 3900, 4)] {
+        let sent = (0..told).take_while(|_| client.notify(Request::new(ECHO, &[0; 64])).unwrap());
+        assert!(sent.count() >= 3);
+        let link = client.link(0).unwrap();
+        link.drain();
+        assert_eq!(link.requests.sleep(needed), Ok(true));
+        let is_rung = |link: &Link| {
+            let rung = poll::wait_one(&link.down, Interest::READ, Deadline::passed());
+            rung.unwrap().is_some()
+        };
+        for _ in 0..taken {
+            assert!(!is_rung(link));
+            message(&mut server);
+        }
+        assert!(is_rung(link));
+        link.drain();
+        assert_eq!(link.requests.sleep(needed), Ok(false), "there is room");
+        while message(&mut server).is_some() {}
+    }
+}
+
+#[test]
+fn a_large_payload_is_used_again_when_its_record_is_freed_or_says_that_it_is_over() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut server = bind(&at, "svc");
+    let mut client = let_in(&mut server, || options.connect("svc", SOON));
+    let mut ask = |client: &mut Client, len| {
+        let id = client.submit(Request::new(ECHO, &vec![1; len]), SOON);
+        (id.unwrap(), request(&mut server))
+    };
+    // A record before it keeps it from being freed.
+    let (_, first) = ask(&mut client, 1);
+    let (id, large) = ask(&mut client, 100_000);
+    large.reply("").unwrap();
+    assert_eq!(client.next_reply(SOON).unwrap().unwrap().id(), id);
+    let number = |client: &mut Client| client.lease(ECHO, 100_000, SOON).unwrap().segment.number();
+    assert_eq!(number(&mut client), 0, "it is marked as answered");
+    let (_, large) = ask(&mut client, 100_000);
+    first.reply("").unwrap();
+    large.reply("").unwrap();
+    for _ in 0..2 {
+        assert!(client.next_reply(SOON).unwrap().is_some());
+    }
+    assert_eq!(number(&mut client), 0, "it is freed");
 }

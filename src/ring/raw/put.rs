@@ -1,12 +1,13 @@
 //! The end of a ring that puts records in.
 
 use crate::ring::corrupt::Corrupt;
-use crate::ring::cursor::{ProducerCursor, Refused, Word};
+use crate::ring::cursor::{ProducerCursor, Refused};
 use crate::ring::memory::RingMemory;
 use crate::ring::record::{
     Cancel, Header, OF_SESSION, PLAIN, State, WITH_STATE, cancel, header_len, record_len,
 };
 use crate::ring::sleep::{Sleeper, Waker};
+use crate::ring::word::Word;
 use crate::sys::prefetch;
 
 /// The end that puts records in.
@@ -168,7 +169,7 @@ impl<const WORDS: usize> RawProducer<WORDS> {
     /// [`Corrupt::State`].
     pub(crate) fn cancel(&self, at: u64) -> Result<Cancel, Corrupt> {
         const { assert!(WORDS == WITH_STATE) };
-        if !self.cursor.still_holds(at, header_len::<WORDS>()) {
+        if self.cursor.has_freed(at) {
             return Ok(Cancel::Answered);
         }
         cancel(self.memory.state(at))
@@ -180,21 +181,18 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         prefetch::to_read(&self.memory.control().head);
     }
 
-    /// Has the processor fetch the state of the record at index `at`.
+    /// Whether no server will look again at the record at index `at` of a ring with states, which one has begun.
     #[inline]
-    pub(crate) fn prefetch_state(&self, at: u64) {
-        prefetch::to_read(self.memory.state(at));
-    }
-
-    /// Whether the published record at index `at` of a ring with states is in a server's hands, or in those of its
-    /// successors.
-    pub(crate) fn is_started(&self, at: u64) -> bool {
+    pub(crate) fn is_over(&mut self, at: u64) -> bool {
         const { assert!(WORDS == WITH_STATE) };
-        self.cursor.still_holds(at, header_len::<WORDS>())
-            && matches!(
-                State::unpack(self.memory.state(at).load_acquire()),
-                Ok(State::Started { .. })
-            )
+        // Mostly the index says so, which is needed for the next record too; the record's line would be fetched just for this.
+        // An index that cannot be is told by who sends.
+        let _ = self.cursor.look(&self.memory.control().head);
+        let is_started = || {
+            let state = State::unpack(self.memory.state(at).load_acquire());
+            matches!(state, Ok(State::Started { .. }))
+        };
+        self.cursor.has_freed(at) || !is_started()
     }
 
     /// Whether the consumer must be rung for what was published. Between the publish and this there must be a

@@ -3,10 +3,11 @@
 mod run;
 
 use crate::ring::corrupt::Corrupt;
-use crate::ring::cursor::{ConsumerCursor, Word};
+use crate::ring::cursor::ConsumerCursor;
 use crate::ring::memory::RingMemory;
 use crate::ring::record::{Accept, Header, OF_SESSION, PLAIN, header_len, record_len};
 use crate::ring::sleep::{Sleeper, Waker};
+use crate::ring::word::Word;
 
 /// A record that was found in a ring and checked, but is still there. Two words, which stay in registers.
 #[derive(Clone, Copy, Debug)]
@@ -180,13 +181,10 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         }
     }
 
-    /// Where the next record will probably stand: where the memory begins, if the producer can rewind.
+    /// Where the next record will probably stand.
     #[inline]
     pub(crate) fn expected(&self) -> u64 {
-        match self.cursor.unreleased() {
-            0 => 0,
-            _ => self.cursor.next(),
-        }
+        self.cursor.expected()
     }
 
     /// The next record's index, and the first words of its header.

@@ -214,44 +214,48 @@ impl Core {
     /// Marks a request as answered, and frees all that are answered and have none before them that is not.
     #[inline]
     pub(super) fn commit(&mut self, ticket: u64) {
-        if let Some(end) = self.finish(ticket) {
-            self.freeable = None;
+        record::answer(self.memory.requests.state(ticket));
+        self.let_go(ticket);
+        if let Some(end) = self.taken.finish(ticket) {
             self.requests.release(end);
+        }
+        if self.draining.is_some() {
+            self.tell_quiet();
         }
     }
 
-    /// As [`commit`](Self::commit) for a message that has no answer: the room is freed now and then.
+    /// Goes past a message that has no answer, from index `at` to `end`, of which a copy was taken: nobody finds it again.
     #[inline]
-    pub(super) fn commit_one_way(&mut self, ticket: u64) {
-        if let Some(end) = self.finish(ticket) {
-            self.freeable = Some(end);
+    pub(super) fn pass_one_way(&mut self, at: u64, end: u64) {
+        if self.taken.len() > 0 {
+            self.taken.begin(at, end);
+            return self.commit(at);
         }
-        if self.requests.unreleased() >= self.geometry.request_capacity / 4 {
-            self.free();
+        // Nothing is written to the lines that the client has written: their way back and forth would be most of the time that
+        // a stream of these takes.
+        self.let_go(at);
+        self.requests.release(end);
+        self.untold += end.wrapping_sub(at);
+        if self.untold >= self.geometry.request_capacity / 4 {
+            self.tell_room();
         }
     }
 
-    /// Frees what may be freed and was not.
+    /// Rings a client that waits for the room that one-way messages have left, if it was not rung since.
     #[inline]
-    pub(super) fn free(&mut self) {
-        if let Some(end) = self.freeable.take() {
-            self.requests.release(end);
+    pub(super) fn tell_room(&mut self) {
+        if std::mem::take(&mut self.untold) > 0 {
             self.wake();
         }
     }
 
-    /// Marks a request as answered; gives up to where records may be freed, if that has moved.
-    #[inline]
-    fn finish(&mut self, ticket: u64) -> Option<u64> {
-        record::answer(self.memory.requests.state(ticket));
-        self.let_go(ticket);
-        let end = self.taken.finish(ticket);
-        if self.draining.is_some()
-            && self.is_quiet()
+    /// Rings the door, if all that was asked before draining began is answered.
+    #[cold]
+    fn tell_quiet(&mut self) {
+        if self.is_quiet()
             && let Some(draining) = &self.draining
         {
             draining.door.ring_self();
         }
-        end
     }
 }

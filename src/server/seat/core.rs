@@ -67,9 +67,9 @@ pub(super) struct Core {
     pub(super) up: Arc<BellReader>,
     /// Requests that were taken and not freed; where a record begins is the request's ticket.
     pub(super) taken: Ledger,
-    /// Up to where records may be freed that were not: the client learns of the room that one-way messages leave
-    /// when there are no more of them, or a quarter of the ring is theirs.
-    pub(super) freeable: Option<u64>,
+    /// The bytes that one-way messages have left since the client was last rung for room: it is when there are no more of them,
+    /// or a quarter of the ring was theirs.
+    pub(super) untold: u64,
     /// Answers that found no room. While there are any, nothing is taken.
     pub(super) outbox: VecDeque<(Option<u64>, Outgoing<'static>)>,
     /// Whether the server's thread has turned away because of the outbox.
@@ -120,7 +120,7 @@ impl Core {
             bell: Some(bell),
             up,
             taken: Ledger::default(),
-            freeable: None,
+            untold: 0,
             outbox: VecDeque::new(),
             stuck: false,
             mapped: Mapped::new(Side::Request),
@@ -155,7 +155,7 @@ impl Core {
 
     /// `false` if there is something to do, which may be to find out what is wrong.
     pub(super) fn watch_no_longer(&mut self) -> bool {
-        self.free();
+        self.tell_room();
         let blocked = matches!(self.flush(), Ok(false));
         let asleep = matches!(self.requests.sleep(), Ok(true));
         // What is left alone does not keep the server awake.

@@ -91,7 +91,6 @@ impl Core {
             return None;
         }
         let end = self.requests.advance(&found);
-        self.taken.begin(found.at, end);
         let mut delivery = Delivery::of(header, found.at, 1);
         delivery.deadline = deadline;
         match segment {
@@ -101,8 +100,9 @@ impl Core {
                 payload.refer(segment, place.offset, place.length, None);
             }
         }
-        if header.id == 0 {
-            self.commit_one_way(found.at);
+        match header.id {
+            0 => self.pass_one_way(found.at, end),
+            _ => self.taken.begin(found.at, end),
         }
         Some(delivery)
     }
@@ -116,13 +116,13 @@ impl Core {
         self.stuck = false;
         if !self.flush()? {
             self.stuck = true;
-            self.free();
+            self.tell_room();
             return Err(Next::Blocked);
         }
         let found = match self.requests.peek()? {
             Some(found) if !self.is_left_alone(&found) => found,
             _ => {
-                self.free();
+                self.tell_room();
                 return Err(self.nothing());
             }
         };
@@ -141,14 +141,14 @@ impl Core {
         };
         let end = self.requests.advance(&found);
         let ticket = found.at;
-        self.taken.begin(ticket, end);
         let (mut delivery, problem) = self.read(&found, header, attempts)?;
+        if id == 0 && problem.is_none() {
+            self.pass_one_way(ticket, end);
+            return Ok(delivery);
+        }
+        self.taken.begin(ticket, end);
         if let Some(problem) = problem {
             return Err(self.refuse(ticket, id, &problem)?);
-        }
-        if id == 0 {
-            self.commit_one_way(ticket);
-            return Ok(delivery);
         }
         let deadline = header.deadline;
         if self.same_clock && deadline != 0 {

@@ -3,9 +3,9 @@
 use loom::thread;
 use std::sync::Arc;
 
-use crate::cursor::Word;
 use crate::parts::{Cell, NoExchange, Orders, Right, explore};
 use crate::record::{Cancel, Start, State, answer, cancel, start};
+use crate::word::Word;
 
 fn race<O: Orders>() {
     let word = Arc::new(Cell::<O>::new(State::New.pack()));

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
-use crate::cursor::Word;
 use crate::parts::{Cell, Orders, Right, Ring, WeakFence, explore, readable};
 use crate::sleep::{Sleeper, Waker};
+use crate::word::Word;
 
 /// What the server does between taking a bell and blocking again.
 #[derive(Clone, Copy, PartialEq)]

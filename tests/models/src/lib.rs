@@ -15,6 +15,8 @@ mod cursor;
 mod record;
 #[path = "../../../src/ring/sleep.rs"]
 mod sleep;
+#[path = "../../../src/ring/word.rs"]
+mod word;
 
 mod biased;
 mod cancel;

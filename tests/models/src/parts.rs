@@ -6,7 +6,8 @@ use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU64, Ordering, fence};
 use loom::sync::{Condvar, Mutex};
 
-use crate::cursor::{ConsumerCursor, ProducerCursor, Word};
+use crate::cursor::{ConsumerCursor, ProducerCursor};
+use crate::word::Word;
 
 /// The orderings of a model: the right ones unless it says otherwise.
 pub trait Orders: Send + Sync + 'static {

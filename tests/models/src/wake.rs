@@ -5,9 +5,10 @@ use loom::thread;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::cursor::{ProducerCursor, Refused, Word};
+use crate::cursor::{ProducerCursor, Refused};
 use crate::parts::{Bell, Cell, Orders, Right, Ring, WeakFence, explore, readable};
 use crate::sleep::{Sleeper, Waker};
+use crate::word::Word;
 
 /// A step that a broken sleeper gets wrong.
 #[derive(Clone, Copy, PartialEq)]

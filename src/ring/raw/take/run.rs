@@ -1,8 +1,8 @@
 //! Many records of a queue at a time.
 
 use super::{Found, RawConsumer};
-use crate::ring::cursor::Word;
 use crate::ring::record::{PLAIN, header_len};
+use crate::ring::word::Word;
 use crate::sys::copy;
 use crate::sys::map::WORD;
 
