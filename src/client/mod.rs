@@ -278,7 +278,8 @@ impl Client {
     /// ([`dropped`](Client::dropped)). Whether it was sent.
     ///
     /// It goes where requests of its kind are known to go, else to the service itself; no question is asked. It is handed out
-    /// once at most: one that a server has in hand when it dies is lost; what it had not taken is given to the next one.
+    /// once at most: one that a server has in hand when it dies is lost. What it had not taken is given to the next one, if the
+    /// client still lives then; a server that ends in good order may leave it.
     ///
     /// # Errors
     ///

@@ -10,6 +10,9 @@ use super::named::Hold;
 use super::raw::{Found, RawConsumer};
 use super::record::{Accept, PLAIN};
 
+/// At most so many bytes that were read are held back from the producer: what it writes next shall have been read long ago.
+const HOLD: usize = 32 << 10;
+
 /// Why no record was taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -45,7 +48,7 @@ pub struct Record {
 ///
 /// Payloads are copied out: nothing points into the shared memory, and a producer that goes on writing changes
 /// nothing that was taken. Room is given back to the producer when all that was known to be in the ring has been
-/// taken, or a quarter of it; so a consumer that stops in the middle holds back up to a quarter.
+/// taken, or a quarter of it, or 32 KiB; so a consumer that stops in the middle holds back so much.
 ///
 /// Dropping it closes the ring for the producer.
 /// In a forked child it is the parent's: the child must not use it, and dropping it there does nothing.
@@ -72,7 +75,7 @@ impl Consumer {
             max_len: u32::MAX,
         };
         Ok(Self {
-            hold: memory.capacity() / 4,
+            hold: HOLD.min(memory.capacity() / 4) as u64,
             raw: RawConsumer::resume(memory, accept)?,
             buffer: Vec::new(),
             _hold: hold,
@@ -82,7 +85,7 @@ impl Consumer {
 
     /// The bytes for records: each takes 8 and its payload, rounded up to a multiple of 8.
     pub fn capacity(&self) -> usize {
-        self.raw.memory().records().capacity()
+        self.raw.memory().capacity()
     }
 
     /// Takes out the next record and replaces what is in `into` by its payload.

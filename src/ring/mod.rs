@@ -40,14 +40,16 @@
 //! | 0 | 8 | producer | tail: bytes that were ever published |
 //! | 8 | 8 | producer | its end of a queue: 0 vacant, 1 taken, 2 closed (unused in a session) |
 //! | 16 | 8 | producer | the index to which it has last rewound (unused in a queue) |
+//! | 24 | 8 | who made a queue | its capacity (unused in a session) |
 //! | 128 | 8 | consumer | head: bytes that were ever freed |
 //! | 136 | 8 | consumer | its end of a queue |
 //! | 256 | 8 | producer | its sleep word: odd while it waits for room (unused in a queue) |
 //! | 384 | 8 | consumer | its sleep word: odd while it waits for records, or does not watch the ring (the same) |
-//! | 512 | capacity | producer | records; their state words also the consumer |
+//! | 512 | | producer | records; their state words also the consumer |
 //!
 //! Words are in the machine's byte order; what is not named is reserved and zero. Indices are free-running and
-//! multiples of 8; the byte with index `i` is at `512 + i mod capacity`, and the capacity is a power of two. A record
+//! multiples of 8; the byte with index `i` is at `512 + i mod memory`, where the memory is what follows, a power of two. A queue's
+//! capacity, also one, may be less: so much is in use at a time. A record
 //! in a queue is a word (bits 0 to 31 the payload's length, 32 to 47 its kind, 48 to 63 zero) and the payload, filled
 //! up with zeros to a multiple of 8. Each of the first four lines is 128 bytes long, so that two words with
 //! different writers are never fetched together, not even by a processor that fetches lines in pairs.

@@ -59,7 +59,7 @@ impl Producer {
 
     /// The bytes for records: each takes 8 and its payload, rounded up to a multiple of 8.
     pub fn capacity(&self) -> usize {
-        self.raw.memory().records().capacity()
+        self.raw.memory().capacity()
     }
 
     /// The length of the longest payload that fits, when the ring is empty.

@@ -29,7 +29,8 @@
 //! ```
 //!
 //! The two ways out of `New` are compare-exchanges, so that exactly one of them wins. A message that wants no answer, which
-//! nobody takes back, goes from `New` to `Answered` with a store.
+//! nobody takes back, stays `New` and is freed at once; behind one that is not answered it goes from `New` to `Answered` with a
+//! store.
 //!
 //! Like `cursor`, this file is pure, and a model checker runs it.
 
@@ -153,7 +154,7 @@ pub(crate) fn start<W: Word>(word: &W) -> Result<Start, Corrupt> {
     }
 }
 
-/// As [`start`], for a record that nobody takes back, and that is answered with the same step: nothing is exchanged.
+/// As [`start`], for a record that nobody takes back, and that wants no answer: nothing is changed.
 ///
 /// # Errors
 ///
@@ -205,7 +206,7 @@ pub(crate) enum Cancel {
     Cancelled,
     /// Too late: a server has started it.
     Started,
-    /// Too late: it was answered, or its place in the ring is used again.
+    /// Too late: it was answered, or is freed.
     Answered,
 }
 

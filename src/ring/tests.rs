@@ -32,8 +32,8 @@ pub(super) const ANY: Accept = Accept {
     max_len: u32::MAX,
 };
 
-fn region(capacity: usize) -> Region {
-    Arc::new(Map::on_heap(RingMemory::len_for(capacity))).whole()
+fn region(memory: usize) -> Region {
+    Arc::new(Map::on_heap(CONTROL_LEN + memory)).whole()
 }
 
 pub(super) fn memory(capacity: usize) -> RingMemory {
@@ -42,7 +42,14 @@ pub(super) fn memory(capacity: usize) -> RingMemory {
 
 /// A queue whose indices begin at `start`.
 fn queue(capacity: usize, start: u64) -> (Producer, Consumer) {
-    let memory = memory(capacity);
+    queue_in(capacity, capacity, start)
+}
+
+/// One in so much memory.
+fn queue_in(memory: usize, capacity: usize, start: u64) -> (Producer, Consumer) {
+    let region = region(memory);
+    RingMemory::note(&region, capacity);
+    let memory = RingMemory::of_queue(&region).unwrap();
     memory.control().tail.store(start, Ordering::Relaxed);
     memory.control().head.store(start, Ordering::Relaxed);
     (
@@ -85,10 +92,19 @@ impl Random {
 
 #[test]
 fn a_ring_does_what_a_queue_does() {
-    for (seed, capacity) in [(1, 64), (2, 128), (3, 256), (4, 1024), (5, 4096)] {
+    for (seed, capacity, more) in [
+        (1, 64, 1),
+        (2, 128, 1),
+        (3, 256, 4),
+        (4, 1024, 1),
+        (5, 4096, 1),
+        (6, 64, 4),
+        (7, 1024, 2),
+    ] {
         let mut random = Random(seed);
         // The indices wrap early on.
-        let (mut producer, mut consumer) = queue(capacity, (capacity as u64 * 2).wrapping_neg());
+        let start = (capacity as u64 * 2).wrapping_neg();
+        let (mut producer, mut consumer) = queue_in(capacity * more, capacity, start);
         let mut oracle: VecDeque<(u16, Vec<u8>)> = VecDeque::new();
         let mut used = 0;
         let mut out = Vec::new();

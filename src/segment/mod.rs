@@ -31,6 +31,7 @@
 //! in its type here and in its fingerprint there, so that the same bytes are never accessed by different widths.
 
 mod header;
+mod mapping;
 mod options;
 mod read_only;
 mod shared;

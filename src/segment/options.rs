@@ -10,13 +10,14 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use super::header::{self, Fault, Header, Wanted};
+use super::mapping::{mapped, opened, payload};
 use super::shared::Raw;
 use super::token::Token;
 use super::typed::SharedLayout;
 use super::{ReadOnlySegment, SharedSegment};
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
-use crate::sys::map::{MAP_ALIGN, Map, ReadMap, Region, WORD};
+use crate::sys::map::{MAP_ALIGN, Map, ReadMap, Region};
 use crate::sys::process::Identity;
 use crate::sys::segment_file::{self as sys, Unpublished};
 use crate::sys::{file, inherit, pages};
@@ -183,6 +184,16 @@ impl<T: ?Sized> SegmentOptions<T> {
 
     /// [`SegmentOptions::create`] for a name of the crate's own.
     pub(crate) fn create_at(&self, directory: &Directory, name: &str) -> Result<SharedSegment<T>> {
+        self.create_prepared(directory, name, |_| {})
+    }
+
+    /// [`SegmentOptions::create_at`] of what is prepared before it has its name.
+    pub(crate) fn create_prepared(
+        &self,
+        directory: &Directory,
+        name: &str,
+        prepare: impl FnOnce(&Region),
+    ) -> Result<SharedSegment<T>> {
         let path = directory.path().join(name);
         // Found out before a large segment's pages are taken for nothing.
         if file::status_at(directory, name).is_ok() {
@@ -190,6 +201,7 @@ impl<T: ?Sized> SegmentOptions<T> {
         }
         let new = Unpublished::create(directory.as_fd()).map_err(Error::os("create", &path))?;
         let (region, len) = self.fill(new.as_fd(), &path, directory.path())?;
+        prepare(&region);
         new.publish(name).map_err(Error::os("create", &path))?;
         Ok(SharedSegment::new(region, len, None, path))
     }
@@ -327,31 +339,6 @@ impl<T: ?Sized> SegmentOptions<T> {
         let map = Map::new(fd, mapped(len)).map_err(Error::os("map", path))?;
         payload(&Arc::new(map), len, path)
     }
-}
-
-/// How much of a file is mapped for a payload: whole words, of which the last may reach beyond the file's end into
-/// its last page.
-fn mapped(len: usize) -> usize {
-    (header::LEN + len).next_multiple_of(WORD)
-}
-
-/// The words of the payload.
-fn payload(map: &Arc<Map>, len: usize, path: &Path) -> Result<Region> {
-    let words = len.next_multiple_of(WORD);
-    // It is always inside: the map was made as long.
-    map.region(header::LEN, words)
-        .ok_or_else(|| Error::os("map", path)(Errno::INVAL))
-}
-
-/// What was opened, or the error that says why it was not.
-fn opened(fd: rustix::io::Result<OwnedFd>, path: &Path) -> Result<OwnedFd> {
-    fd.map_err(|errno| match errno {
-        Errno::LOOP => Error::BadFile {
-            path: path.to_owned(),
-            reason: "it is a symbolic link, which is not followed".to_owned(),
-        },
-        _ => Error::os("open", path)(errno),
-    })
 }
 
 impl<T: ?Sized> Clone for SegmentOptions<T> {

@@ -4,7 +4,7 @@
 //! its [`Pool`], writes the bytes there and sends the number. The segment stays the sender's; a pool takes it back
 //! when nobody uses it any more, so that its pages are faulted in once.
 //!
-//! * A *request's* segment is in use until the final answer has come and its record says so too: the client holds it. Of a
+//! * A *request's* segment is in use until the final answer has come and its record says so too, or is freed: the client holds it. Of a
 //!   server that dies between the two, the next one reads the payload again.
 //! * A *reply's* segment is in use until the client has dropped the payload, which it says in the segment's
 //!   own control line. The file is in the client's session directory, so that an answer outlives its server.

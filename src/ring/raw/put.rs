@@ -33,7 +33,7 @@ impl<const WORDS: usize> RawProducer<WORDS> {
             PLAIN => head,
             _ => control.rewound.load_relaxed(),
         };
-        let cursor = ProducerCursor::resume(memory.capacity(), tail, head, rewound)?;
+        let cursor = ProducerCursor::resume(memory.capacity() as u64, tail, head, rewound)?;
         if WORDS >= OF_SESSION && !cursor.is_rewound() {
             // A predecessor may have died before it put a record where it had rewound to; the tail will pass that.
             control.rewound.store_relaxed(head);
@@ -53,7 +53,7 @@ impl<const WORDS: usize> RawProducer<WORDS> {
 
     /// The longest payload that fits when the ring is empty.
     pub(crate) fn longest(&self) -> u32 {
-        u32::try_from(self.memory.capacity() - header_len::<WORDS>()).unwrap_or(u32::MAX - 7)
+        u32::try_from(self.memory.capacity() as u64 - header_len::<WORDS>()).unwrap_or(u32::MAX - 7)
     }
 
     /// Writes a record behind those that are there, whose payload is some words, little endian, and then

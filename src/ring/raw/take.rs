@@ -107,7 +107,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
             _ => control.rewound.load_relaxed(),
         };
         Ok(Self {
-            cursor: ConsumerCursor::resume(memory.capacity(), head, tail, rewound)?,
+            cursor: ConsumerCursor::resume(memory.capacity() as u64, head, tail, rewound)?,
             sleeper: Sleeper::resume(&control.consumer_sleep),
             waker: Waker::default(),
             last: Last::NONE,

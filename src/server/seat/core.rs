@@ -1,6 +1,7 @@
 //! What a session's lock guards: both rings, and what is on its way between them.
 //!
-//! A record is freed when it and all before it are answered, so that a successor finds whatever was not. How answers
+//! A record is freed when it and all before it are answered, or copied and want no answer, so that a successor finds whatever was
+//! not. How answers
 //! go is in [`answers`](super::answers), how the session comes to its end in [`ending`](super::ending).
 
 use std::collections::VecDeque;

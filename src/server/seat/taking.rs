@@ -91,6 +91,9 @@ impl Core {
             return None;
         }
         let end = self.requests.advance(&found);
+        if header.id != 0 {
+            self.taken.begin(found.at, end);
+        }
         let mut delivery = Delivery::of(header, found.at, 1);
         delivery.deadline = deadline;
         match segment {
@@ -100,9 +103,8 @@ impl Core {
                 payload.refer(segment, place.offset, place.length, None);
             }
         }
-        match header.id {
-            0 => self.pass_one_way(found.at, end),
-            _ => self.taken.begin(found.at, end),
+        if header.id == 0 {
+            self.pass_one_way(found.at, end);
         }
         Some(delivery)
     }
@@ -141,14 +143,22 @@ impl Core {
         };
         let end = self.requests.advance(&found);
         let ticket = found.at;
-        let (mut delivery, problem) = self.read(&found, header, attempts)?;
-        if id == 0 && problem.is_none() {
-            self.pass_one_way(ticket, end);
-            return Ok(delivery);
+        if id != 0 {
+            self.taken.begin(ticket, end);
         }
-        self.taken.begin(ticket, end);
-        if let Some(problem) = problem {
-            return Err(self.refuse(ticket, id, &problem)?);
+        let (mut delivery, problem) = self.read(&found, header, attempts)?;
+        match problem {
+            None if id == 0 => {
+                self.pass_one_way(ticket, end);
+                return Ok(delivery);
+            }
+            None => {}
+            Some(problem) => {
+                if id == 0 {
+                    self.taken.begin(ticket, end);
+                }
+                return Err(self.refuse(ticket, id, &problem)?);
+            }
         }
         let deadline = header.deadline;
         if self.same_clock && deadline != 0 {
