@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering;
 use super::corrupt::Corrupt;
 use super::memory::{CLOSED, RingMemory};
 use super::named::Hold;
+use super::pace::Pace;
 use super::raw::{Found, RawConsumer};
 use super::record::{Accept, PLAIN};
+use crate::sys::{clock, copy};
 
 /// At most so many bytes that were read are held back from the producer: what it writes next shall have been read long ago.
 const HOLD: usize = 32 << 10;
@@ -57,6 +59,8 @@ pub struct Consumer {
     raw: RawConsumer<PLAIN>,
     /// When so many bytes were read, they are freed.
     hold: u64,
+    /// How long records are copied.
+    pace: Pace,
     /// For [`drain`](Self::drain).
     buffer: Vec<u8>,
     /// Closes this end.
@@ -77,6 +81,7 @@ impl Consumer {
         Ok(Self {
             hold: HOLD.min(memory.capacity() / 4) as u64,
             raw: RawConsumer::resume(memory, accept)?,
+            pace: Pace::new(),
             buffer: Vec::new(),
             _hold: hold,
             _not_sync: PhantomData,
@@ -96,7 +101,14 @@ impl Consumer {
     #[inline]
     pub fn try_pop(&mut self, into: &mut Vec<u8>) -> Result<Record, PopError> {
         let found = self.next()?;
-        self.raw.read_to_vec(&found, into);
+        let len = found.len();
+        // Without the zeros that would be overwritten at once, where it has been long enough before.
+        if into.len() < len {
+            into.resize(len, 0);
+        } else {
+            into.truncate(len);
+        }
+        self.read(&found, into);
         Ok(self.take(&found))
     }
 
@@ -113,7 +125,7 @@ impl Consumer {
                 needed: found.len(),
             });
         }
-        self.raw.read(&found, into);
+        self.read(&found, into);
         Ok(self.take(&found))
     }
 
@@ -173,6 +185,22 @@ impl Consumer {
         }
         let last = self.raw.peek().map_err(PopError::Corrupt)?;
         last.ok_or(PopError::Closed)
+    }
+
+    #[inline(always)]
+    fn read(&mut self, found: &Found, into: &mut [u8]) {
+        match found.len() {
+            ..copy::LONG => self.raw.read(found, into),
+            copy::LONG.. => self.read_long(found, into),
+        }
+    }
+
+    #[cold]
+    fn read_long(&mut self, found: &Found, into: &mut [u8]) {
+        let begun = clock::monotonic_ns();
+        self.raw.read_long(found, into, self.pace.way());
+        let took = clock::monotonic_ns().saturating_sub(begun);
+        self.pace.took(took, found.len());
     }
 
     #[inline]

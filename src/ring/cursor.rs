@@ -13,8 +13,8 @@
 //! ```
 //!
 //! `head` and `published` (the tail) are shared; `next` is the consumer's secret and `reserved` the producer's.
-//! A queue frees a record as soon as it has been copied out; a session's request ring frees it only when it has
-//! been answered, so that a successor of a dead server finds it again.
+//! A queue frees a record as soon as it has been copied out; a session's request ring frees one that wants an answer only
+//! when it has been answered, so that a successor of a dead server finds it again.
 //!
 //! Where all that was published is freed, the producer of a session's ring may *rewind*: both sides go on at the next multiple
 //! of the capacity, where the memory begins, so that the same cache lines are used again and again. A third word,

@@ -60,6 +60,7 @@ pub(crate) mod cursor;
 pub(crate) mod ledger;
 pub(crate) mod memory;
 mod named;
+mod pace;
 mod producer;
 pub(crate) mod raw;
 pub(crate) mod record;

@@ -399,6 +399,7 @@ mod tests {
             "{refused}"
         );
         assert!(matches!(pair(usize::MAX), Err(Error::TooLong { .. })));
+        assert_eq!(pair(1000).unwrap().0.capacity(), 1024);
     }
 
     #[test]

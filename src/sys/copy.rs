@@ -65,10 +65,46 @@ pub(crate) fn store(to: &[AtomicU64], from: &[u8]) {
 /// Copies the words of `from` out into `to`, which is filled as far as there are words.
 #[inline(always)]
 pub(crate) fn load(from: &[AtomicU64], to: &mut [u8]) {
+    let is_short = to.len() < BLOCKS_FROM;
+    load_by(from, to, |from, to| !is_short && blocks::load(from, to));
+}
+
+/// How at least [`LONG`] bytes are copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Through the vector registers.
+    Vector,
+    /// By the processor's string instruction.
+    String,
+}
+
+impl Way {
+    pub(crate) fn other(self) -> Way {
+        match self {
+            Way::Vector => Way::String,
+            Way::String => Way::Vector,
+        }
+    }
+}
+
+/// From so many bytes on it may pay to choose the way.
+pub(crate) const LONG: usize = 32 << 10;
+
+/// As [`load`], in the way of the caller's choice, if the processor has it.
+pub(crate) fn load_long(from: &[AtomicU64], to: &mut [u8], way: Way) {
+    load_by(from, to, |from, to| blocks::load_long(from, to, way));
+}
+
+/// By `blocks`, which says whether it did, or else by words; and what is left of the last word.
+#[inline(always)]
+fn load_by(
+    from: &[AtomicU64],
+    to: &mut [u8],
+    blocks: impl FnOnce(&[AtomicU64], &mut [[u8; WORD]]) -> bool,
+) {
     debug_assert!(to.len() <= from.len() * WORD);
-    let len = to.len();
     let (whole, rest) = to.as_chunks_mut::<WORD>();
-    if len < BLOCKS_FROM || !blocks::load(from, whole) {
+    if !blocks(from, whole) {
         for (bytes, word) in whole.iter_mut().zip(from) {
             *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
         }
@@ -144,7 +180,11 @@ fn store_bytes(word: &AtomicU64, at: usize, bytes: &[u8]) {
 /// Elsewhere words do.
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod blocks {
-    use super::{AtomicU64, WORD};
+    use super::{AtomicU64, WORD, Way};
+
+    pub(super) fn load_long(_: &[AtomicU64], _: &mut [[u8; WORD]], _: Way) -> bool {
+        false
+    }
 
     pub(super) fn store(_: &[AtomicU64], _: &[[u8; WORD]]) -> bool {
         false

@@ -141,6 +141,16 @@ impl RingBytes {
         }
     }
 
+    /// As [`read`](Self::read) of at least [`copy::LONG`] bytes, in this way.
+    pub(crate) fn read_long(&self, position: u64, into: &mut [u8], way: copy::Way) {
+        let from = self.row_from(position);
+        if into.len() <= from.len() * WORD {
+            copy::load_long(from, into, way);
+        } else {
+            self.read_around(from, into);
+        }
+    }
+
     #[cold]
     fn read_around(&self, from: &[AtomicU64], into: &mut [u8]) {
         let (now, mut later) = into.split_at_mut(from.len() * WORD);

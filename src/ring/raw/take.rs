@@ -8,6 +8,7 @@ use crate::ring::memory::RingMemory;
 use crate::ring::record::{Accept, Header, OF_SESSION, PLAIN, header_len, record_len};
 use crate::ring::sleep::{Sleeper, Waker};
 use crate::ring::word::Word;
+use crate::sys::copy;
 
 /// A record that was found in a ring and checked, but is still there. Two words, which stay in registers.
 #[derive(Clone, Copy, Debug)]
@@ -224,16 +225,17 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     }
 
     /// Replaces what is in `into` by the payload of a record.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn read_to_vec(&self, found: &Found, into: &mut Vec<u8>) {
-        let len = found.len();
-        // Without the zeros that would be overwritten at once, where it has been long enough before.
-        if into.len() < len {
-            into.resize(len, 0);
-        } else {
-            into.truncate(len);
-        }
+        into.resize(found.len(), 0);
         self.read(found, into);
+    }
+
+    /// Copies the payload of a record of at least [`copy::LONG`] bytes out, all of which `into` has room for.
+    pub(crate) fn read_long(&self, found: &Found, into: &mut [u8], way: copy::Way) {
+        let at = found.at.wrapping_add(header_len::<WORDS>());
+        let into = into.get_mut(..found.len()).unwrap_or_default();
+        self.memory.records().read_long(at, into, way);
     }
 
     /// Goes past a record that [`peek`](Self::peek) gave last, and gives the index where it ends. It stays in

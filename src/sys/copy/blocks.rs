@@ -9,7 +9,7 @@
 
 use std::arch::asm;
 
-use super::{AtomicU64, BLOCKS_FROM, WORD};
+use super::{AtomicU64, BLOCKS_FROM, LONG, WORD, Way};
 
 /// From how many bytes on the 32-byte loop is faster than the 16-byte one although it is a call behind a look at what
 /// the processor can do: at 256 bytes 4.3 ns against 5.4, at 192 it is the other way round.
@@ -17,7 +17,7 @@ const WIDE_FROM: usize = 256;
 
 /// From how many bytes on the processor's string instruction is faster than any loop between two private ranges, and if AMD has
 /// made the processor.
-const STRING_FROM: usize = 32 << 10;
+const STRING_FROM: usize = LONG;
 
 /// From how many bytes on it is between two cores of any processor. On a Xeon a loop that fetches ahead is faster below: it
 /// streams 64 KiB through 1 MiB at 19 GB/s instead of 11 to 16, 256 KiB at 18 instead of 15.6, and 1 MiB is 3 % slower.
@@ -70,6 +70,26 @@ pub(super) fn load(from: &[AtomicU64], to: &mut [[u8; WORD]]) -> bool {
             Remote::Source,
         )
     }
+}
+
+/// As [`load`], in this way; `false` if the processor does not have it, or there are less than [`LONG`] bytes.
+pub(super) fn load_long(from: &[AtomicU64], to: &mut [[u8; WORD]], way: Way) -> bool {
+    let len = to.len().min(from.len()) * WORD;
+    let (to, from) = (to.as_mut_ptr().cast::<u8>(), from.as_ptr().cast::<u8>());
+    if len < LONG {
+        return false;
+    }
+    if way == Way::String && can_be_string(to, from) {
+        // SAFETY: C1, C2.
+        unsafe { copy_string(to, from, len) };
+        return true;
+    }
+    let has_avx = std::arch::is_x86_feature_detected!("avx");
+    if has_avx {
+        // SAFETY: C1, C2; there are at least 128 bytes, and the processor has AVX.
+        unsafe { copy_wide(to, from, len, Remote::Source) };
+    }
+    has_avx
 }
 
 /// Copies private bytes, and says whether it did.
