@@ -197,10 +197,8 @@ impl Consumer {
 
     #[cold]
     fn read_long(&mut self, found: &Found, into: &mut [u8]) {
-        let begun = clock::monotonic_ns();
         self.raw.read_long(found, into, self.pace.way());
-        let took = clock::monotonic_ns().saturating_sub(begun);
-        self.pace.took(took, found.len());
+        self.pace.copied(clock::monotonic_ns(), found.len());
     }
 
     #[inline]

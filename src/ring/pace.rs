@@ -29,6 +29,8 @@ pub(super) struct Pace {
     count: u32,
     group: u64,
     fastest: u64,
+    /// When the last one was copied.
+    last: u64,
 }
 
 impl Pace {
@@ -42,6 +44,7 @@ impl Pace {
             count: 0,
             group: 0,
             fastest: u64::MAX,
+            last: 0,
         }
     }
 
@@ -50,8 +53,10 @@ impl Pace {
         self.way
     }
 
-    /// So many nanoseconds were taken to copy so many bytes (not 0).
-    pub(super) fn took(&mut self, nanos: u64, len: usize) {
+    /// So many bytes (not 0) were copied by the time `now`, in nanoseconds. What counts is the time since the last ones: one way can
+    /// be the slower one because the writer then waits for its lines.
+    pub(super) fn copied(&mut self, now: u64, len: usize) {
+        let nanos = now.saturating_sub(std::mem::replace(&mut self.last, now));
         self.count += 1;
         if self.count > ROUND - JUDGED {
             self.group = self
@@ -106,7 +111,7 @@ mod tests {
 
     /// Copies so many rounds where the two ways take so long; how many of them by vectors.
     fn copy(pace: &mut Pace, rounds: u32, vector: u64, string: u64) -> u32 {
-        let mut count = 0;
+        let (mut count, mut now) = (0, pace.last);
         for n in 0..rounds * ROUND {
             let nanos = match pace.way() {
                 Way::Vector => vector,
@@ -114,7 +119,8 @@ mod tests {
             };
             count += u32::from(pace.way() == Way::Vector);
             // Now and then one is interrupted.
-            pace.took(nanos + u64::from(n % 17 == 0) * 1_000_000, LEN);
+            now += nanos + u64::from(n % 17 == 0) * 1_000_000;
+            pace.copied(now, LEN);
         }
         count / ROUND
     }
