@@ -249,6 +249,25 @@ fn a_ring_of_every_phase_takes_its_longest_record() {
 }
 
 #[test]
+fn long_records_come_out_as_they_went_in() {
+    let (mut producer, mut consumer) = queue_in(1 << 18, 1 << 17, 0);
+    let mut random = Random(11);
+    let (mut vec, mut slice) = (Vec::new(), vec![0; 1 << 17]);
+    for n in 0..if cfg!(miri) { 4 } else { 40 } {
+        let len = (32 << 10) + random.below(4) * 1000 + random.below(20);
+        let payload = random.bytes(len);
+        producer.try_push(n, &payload).unwrap();
+        if n % 2 == 0 {
+            assert_eq!(consumer.try_pop(&mut vec).unwrap().kind, n);
+            assert!(vec == payload);
+        } else {
+            assert_eq!(consumer.try_pop_slice(&mut slice).unwrap().len, len);
+            assert!(slice[..len] == payload);
+        }
+    }
+}
+
+#[test]
 fn an_end_that_was_dropped_is_told_after_the_last_record() {
     let (mut producer, mut consumer) = queue(64, 0);
     let mut out = Vec::new();

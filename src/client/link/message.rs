@@ -113,8 +113,8 @@ impl Link {
         Ok(true)
     }
 
-    /// Lets the server go on where the memory of its ring begins, as nothing is on its way. Whether it may have waited for
-    /// what is free now.
+    /// Frees the replies that were read, so that the server can go on where the memory of its ring begins. Whether it may have
+    /// waited for that room.
     #[inline]
     fn free_replies(&mut self) -> bool {
         let frees = self.replies.unreleased() > 0;

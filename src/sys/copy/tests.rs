@@ -152,3 +152,27 @@ fn a_long_copy_is_whole_at_every_distance_between_the_two() {
         assert!(bytes_of(&back)[..LEN] == plain[..LEN], "in, {distance}");
     }
 }
+
+#[test]
+fn long_copies_are_whole_in_either_way() {
+    let words: Vec<AtomicU64> = (0..3 * LONG as u64 / 8)
+        .map(|n| AtomicU64::new(n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le()))
+        .collect();
+    let bytes = bytes_of(&words);
+    for way in [Way::Vector, Way::String] {
+        for (start, from, len) in [
+            (0, 0, LONG),
+            (1, 3, LONG + 1),
+            (33, 1, LONG + 77),
+            (8, 8, 2 * LONG + 13),
+        ] {
+            let mut to = vec![0xee; start + len + 1];
+            load_long(&words[from..], &mut to[start..start + len], way);
+            assert!(
+                to[start..start + len] == bytes[from * 8..from * 8 + len],
+                "{way:?} {len}"
+            );
+            assert_eq!(to[start + len], 0xee, "nothing behind it");
+        }
+    }
+}
