@@ -22,6 +22,10 @@
 //! the consumer goes on there. To the producer, a `head` that stands where it stood before means that index too, until the
 //! consumer has freed something behind it.
 //!
+//! A producer that finds no room looks at `head` again and again, and the consumer's stores to it then wait for its line each
+//! time. So where nothing else wants it sooner, many records are freed by one store; a fourth word, `done`, which the producer does not
+//! look at, says where a successor is to begin if it is ahead of `head`.
+//!
 //! Each side keeps a copy of the other's index and looks at the shared word only when the copy says that there
 //! is nothing to read, or no room. What it then reads is checked against what it knew before: an index that is
 //! misaligned, that went back, or that ran past the other one is [`Corrupt`], never clamped.
@@ -55,18 +59,19 @@ fn within(found: u64, from: u64, span: u64) -> bool {
     found.is_multiple_of(8) && found.wrapping_sub(from) <= span
 }
 
-/// Where the bytes begin that are not freed, in a ring that was taken up: at the head, or where it was rewound to since.
-fn begin(tail: u64, head: u64, rewound: u64) -> u64 {
-    match is_ahead(rewound, head, tail) {
-        true => rewound,
+/// Where the bytes begin that are not freed, in a ring that was taken up: at the head, or further on, where it was rewound to or
+/// passed since.
+fn begin(tail: u64, head: u64, since: u64) -> u64 {
+    match is_ahead(since, head, tail) {
+        true => since,
         false => head,
     }
 }
 
-/// Whether a ring was rewound to `rewound` between two of its indices.
+/// Whether an index lies between two others, behind the first one.
 #[inline]
-fn is_ahead(rewound: u64, from: u64, to: u64) -> bool {
-    rewound != from && rewound.wrapping_sub(from) <= to.wrapping_sub(from)
+fn is_ahead(index: u64, from: u64, to: u64) -> bool {
+    index != from && index.wrapping_sub(from) <= to.wrapping_sub(from)
 }
 
 /// The producer's side of the arithmetic.
@@ -273,6 +278,22 @@ impl ConsumerCursor {
         })
     }
 
+    /// Goes on where a predecessor has [passed](Self::pass) more than it has released, before anything is read: frees that.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt::Head`] if no correct predecessor could have left that.
+    pub(crate) fn go_on<W: Word>(&mut self, done: &W, head: &W) -> Result<(), Corrupt> {
+        // SYNC(done): pairs with pass.
+        let begin = begin(self.tail, self.head, done.load_acquire());
+        if begin != self.head {
+            ProducerCursor::resume(self.capacity, self.tail, begin, begin)?;
+            self.next = begin;
+            self.release(begin, head);
+        }
+        Ok(())
+    }
+
     /// Looks at the producer's index now, and gives the published bytes that were not read yet.
     ///
     /// # Errors
@@ -350,6 +371,21 @@ impl ConsumerCursor {
     pub(crate) fn advance(&mut self, len: u64) {
         debug_assert!(len.is_multiple_of(8) && len <= self.known());
         self.next = self.next.wrapping_add(len);
+    }
+
+    /// Has a successor begin at the index `upto`, where a record ends that was read, though what is before it will be
+    /// [released](Self::release) only later. Nothing before it may be wanted by a successor.
+    #[inline]
+    pub(crate) fn pass<W: Word>(&self, upto: u64, done: &W) {
+        debug_assert!(within(upto, self.head, self.next.wrapping_sub(self.head)));
+        // SYNC(done): what was read before is not read again by who begins there.
+        done.store_release(upto);
+    }
+
+    /// Up to here the producer may write again.
+    #[inline]
+    pub(crate) fn head(&self) -> u64 {
+        self.head
     }
 
     /// Lets the producer write over everything before the index `upto`, all of which was read.
@@ -456,6 +492,51 @@ mod tests {
             consumer.release(consumer.next(), &head);
             assert_eq!(consumer.look_on(&tail, &rewound), Ok(0));
             assert_eq!(consumer.expected() & (CAPACITY - 1), expected);
+        }
+    }
+
+    #[test]
+    fn who_takes_over_goes_on_behind_what_was_passed_and_frees_it() {
+        let start = u64::MAX - 15;
+        let ((tail, head), done) = (words(start), AtomicU64::new(start));
+        let mut producer = ProducerCursor::resume(CAPACITY, start, start, start).unwrap();
+        let take_over = || {
+            let [head_was, tail_was] = [&head, &tail].map(Word::load_relaxed);
+            let mut consumer = ConsumerCursor::resume(CAPACITY, head_was, tail_was, head_was)?;
+            consumer.go_on(&done, &head)?;
+            Ok(consumer)
+        };
+        for _ in 0..CAPACITY / 16 {
+            producer.reserve(16, &head).unwrap();
+        }
+        producer.publish(&tail);
+        let mut first = take_over().unwrap();
+        assert_eq!(first.next(), start, "nothing was passed yet");
+        first.advance(32);
+        first.pass(start.wrapping_add(16), &done);
+        assert_eq!(producer.reserve(16, &head), Err(Refused::Full));
+        let mut second = take_over().unwrap();
+        assert_eq!(
+            (second.next(), second.unreleased()),
+            (start.wrapping_add(16), 0)
+        );
+        assert_eq!(
+            producer.reserve(16, &head),
+            Ok(start.wrapping_add(CAPACITY))
+        );
+        second.advance(32);
+        second.release(second.next(), &head);
+        let third = take_over().unwrap();
+        assert_eq!(
+            third.next(),
+            start.wrapping_add(48),
+            "what is behind the head is old"
+        );
+        for left in [49, 72, 64 + 8] {
+            done.store_release(start.wrapping_add(left));
+            let begun: Result<ConsumerCursor, Corrupt> = take_over();
+            assert_eq!(begun.is_err(), left == 49, "{left}");
+            assert!(begun.is_err() || begun.unwrap().next() == start.wrapping_add(48));
         }
     }
 

@@ -76,6 +76,12 @@ impl Ledger {
         }
     }
 
+    /// Where the oldest record begins that is not done.
+    #[inline]
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.first.as_ref().map(|first| first.at)
+    }
+
     /// The number of records that were begun and not yet released; done ones behind an open one count.
     pub(crate) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.len()

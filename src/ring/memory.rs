@@ -17,11 +17,13 @@ shared_words! {
         _reserved_0: [AtomicU64; 12],
         pub(crate) head: AtomicU64,
         pub(crate) consumer_end: AtomicU64,
-        _reserved_1: [AtomicU64; 14],
+        _reserved_1: [AtomicU64; 6],
+        pub(crate) done: AtomicU64,
+        _reserved_2: [AtomicU64; 7],
         pub(crate) producer_sleep: AtomicU64,
-        _reserved_2: [AtomicU64; 15],
-        pub(crate) consumer_sleep: AtomicU64,
         _reserved_3: [AtomicU64; 15],
+        pub(crate) consumer_sleep: AtomicU64,
+        _reserved_4: [AtomicU64; 15],
     }
 }
 
@@ -29,6 +31,7 @@ shared_words! {
 pub(crate) const CONTROL_LEN: usize = 512;
 static_assertions::const_assert_eq!(size_of::<Control>(), CONTROL_LEN);
 static_assertions::const_assert_eq!(std::mem::offset_of!(Control, head), 128);
+static_assertions::const_assert_eq!(std::mem::offset_of!(Control, done), 192);
 static_assertions::const_assert_eq!(std::mem::offset_of!(Control, producer_sleep), 256);
 static_assertions::const_assert_eq!(std::mem::offset_of!(Control, consumer_sleep), 384);
 

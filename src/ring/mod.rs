@@ -43,6 +43,7 @@
 //! | 24 | 8 | who made a queue | its capacity (unused in a session) |
 //! | 128 | 8 | consumer | head: bytes that were ever freed |
 //! | 136 | 8 | consumer | its end of a queue |
+//! | 192 | 8 | consumer | where a successor begins, if that is ahead of the head (only in a session's requests) |
 //! | 256 | 8 | producer | its sleep word: odd while it waits for room (unused in a queue) |
 //! | 384 | 8 | consumer | its sleep word: odd while it waits for records, or does not watch the ring (the same) |
 //! | 512 | | producer | records; their state words also the consumer |

@@ -29,7 +29,7 @@
 //! ```
 //!
 //! The two ways out of `New` are compare-exchanges, so that exactly one of them wins. A message that wants no answer, which
-//! nobody takes back, stays `New` and is freed at once; behind one that is not answered it goes from `New` to `Answered` with a
+//! nobody takes back, stays `New` and is passed at once; behind one that is not answered it goes from `New` to `Answered` with a
 //! store.
 //!
 //! Like `cursor`, this file is pure, and a model checker runs it.

@@ -282,27 +282,75 @@ fn who_waits_for_room_is_told_of_what_one_way_messages_leave() {
     let options = options.capacity(4096, 4096).wait(Wait::Park);
     let mut server = bind(&at, "svc");
     let mut client = let_in(&mut server, || options.connect("svc", SOON));
-    // When a quarter of the ring is theirs, each taking two lines, or when there are no more.
-    const QUARTER: usize = 4096 / 128 / 4;
-    for (told, needed, taken) in [(usize::MAX, 64, QUARTER), (3, 3900, 4)] {
+    // Each takes two lines.
+    const FITTING: usize = 4096 / 128;
+    let is_rung = |link: &Link| {
+        let rung = poll::wait_one(&link.down, Interest::READ, Deadline::passed());
+        rung.unwrap().is_some()
+    };
+    for (told, needed, taken) in [(FITTING, 64, 1), (3, 4000, 3), (FITTING, 2000, FITTING / 2)] {
         let sent = (0..told).take_while(|_| client.notify(Request::new(ECHO, &[0; 64])).unwrap());
-        assert!(sent.count() >= 3);
+        assert_eq!(sent.count(), told);
         let link = client.link(0).unwrap();
-        link.drain();
-        assert_eq!(link.requests.sleep(needed), Ok(true));
-        let is_rung = |link: &Link| {
-            let rung = poll::wait_one(&link.down, Interest::READ, Deadline::passed());
-            rung.unwrap().is_some()
-        };
         for _ in 0..taken {
+            link.drain();
+            assert_eq!(link.requests.sleep(needed), Ok(true));
             assert!(!is_rung(link));
             message(&mut server);
+            assert!(is_rung(link));
         }
-        assert!(is_rung(link));
         link.drain();
         assert_eq!(link.requests.sleep(needed), Ok(false), "there is room");
         while message(&mut server).is_some() {}
     }
+}
+
+#[test]
+fn who_does_not_wait_is_given_the_room_of_many_one_way_messages_at_a_time() {
+    let at = Scratch::new();
+    let options = ClientOptions::new().directory(at.path());
+    let mut server = bind(&at, "svc");
+    let connect = || options.clone().capacity(4096, 4096).connect("svc", SOON);
+    let mut client = let_in(&mut server, connect);
+    let tell = |client: &mut Client| client.notify(Request::new(ECHO, &[0; 64])).unwrap();
+    // An eighth of the ring, of which each takes two lines.
+    const EIGHTH: usize = 4096 / 128 / 8;
+    while tell(&mut client) {}
+    for _ in 1..EIGHTH {
+        message(&mut server);
+        assert!(!tell(&mut client));
+    }
+    message(&mut server);
+    for _ in 0..EIGHTH {
+        assert!(tell(&mut client));
+    }
+    assert!(!tell(&mut client));
+    // Or when there are no more.
+    while message(&mut server).is_some() {}
+    let room = (0..).take_while(|_| tell(&mut client)).count();
+    assert_eq!(room, 8 * EIGHTH);
+}
+
+#[test]
+fn room_that_a_dead_server_has_not_given_is_given_by_its_successor() {
+    let at = Scratch::new();
+    let options = ClientOptions::new()
+        .directory(at.path())
+        .capacity(4096, 4096);
+    let mut before = bind(&at, "svc");
+    let mut client = let_in(&mut before, || options.connect("svc", SOON));
+    let tell = |client: &mut Client| client.notify(Request::new(ECHO, &[0; 64])).unwrap();
+    while tell(&mut client) {}
+    message(&mut before).unwrap();
+    assert!(!tell(&mut client), "it has more to do first");
+    die(before);
+    let mut after = bind(&at, "svc");
+    assert!(tell(&mut client) && !tell(&mut client));
+    let mut left = 0;
+    while message(&mut after).is_some() {
+        left += 1;
+    }
+    assert_eq!(left, 4096 / 128, "all but one, and the last one");
 }
 
 #[test]

@@ -5,8 +5,8 @@ mod run;
 use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::ConsumerCursor;
 use crate::ring::memory::RingMemory;
-use crate::ring::record::{Accept, Header, OF_SESSION, PLAIN, header_len, record_len};
-use crate::ring::sleep::{Sleeper, Waker};
+use crate::ring::record::{Accept, Header, OF_SESSION, PLAIN, WITH_STATE, header_len, record_len};
+use crate::ring::sleep::{self, Sleeper, Waker};
 use crate::ring::word::Word;
 use crate::sys::copy;
 
@@ -93,7 +93,7 @@ pub(crate) struct RawConsumer<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> RawConsumer<WORDS> {
-    /// Takes up the consuming end where a predecessor left it: at the first record that was not freed. In zeroed
+    /// Takes up the consuming end where a predecessor left it: at the first record that was neither freed nor passed. In zeroed
     /// memory that is the beginning. Records that `accept` does not allow are corrupt.
     ///
     /// # Errors
@@ -107,8 +107,12 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
             PLAIN => head,
             _ => control.rewound.load_relaxed(),
         };
+        let mut cursor = ConsumerCursor::resume(memory.capacity() as u64, head, tail, rewound)?;
+        if WORDS == WITH_STATE {
+            cursor.go_on(&control.done, &control.head)?;
+        }
         Ok(Self {
-            cursor: ConsumerCursor::resume(memory.capacity() as u64, head, tail, rewound)?,
+            cursor,
             sleeper: Sleeper::resume(&control.consumer_sleep),
             waker: Waker::default(),
             last: Last::NONE,
@@ -264,6 +268,26 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         self.release(self.cursor.next());
     }
 
+    /// Has no successor find what is before the index `upto`, where the record that was read last ends. It is still to be
+    /// [released](Self::release).
+    #[inline]
+    pub(crate) fn pass(&self, upto: u64) {
+        const { assert!(WORDS == WITH_STATE) };
+        self.cursor.pass(upto, &self.memory.control().done);
+    }
+
+    /// The index at which the next record begins that was not read.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.cursor.next()
+    }
+
+    /// The index up to which all is released.
+    #[inline]
+    pub(crate) fn head(&self) -> u64 {
+        self.cursor.head()
+    }
+
     /// The bytes of records that were read and not released.
     #[inline]
     pub(crate) fn unreleased(&self) -> u64 {
@@ -289,6 +313,13 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     #[inline]
     pub(crate) fn look(&mut self) -> Result<bool, Corrupt> {
         Ok(self.see()? > 0)
+    }
+
+    /// Whether the producer says that it sleeps until there is room. Who has no [`fence`] before it may see that late, and is to ask
+    /// again.
+    #[inline]
+    pub(crate) fn is_awaited(&self) -> bool {
+        sleep::is_asleep(&self.memory.control().producer_sleep)
     }
 
     /// Whether the producer must be rung for the room that was made. Between the release and this there must be a

@@ -12,6 +12,10 @@ use crate::ring::record::{self, Header};
 use crate::session::layout::{Geometry, REPLY_RECORD};
 use crate::session::{BodyKind, Broken};
 
+/// One-way messages leave this share of the ring, or so many bytes, before it is freed, if there are more of them and nobody waits.
+const ROOM_SHARE: u64 = 8;
+const ROOM: u64 = 32 << 10;
+
 /// A reply, ready to be published.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
@@ -224,27 +228,30 @@ impl Core {
         }
     }
 
-    /// Goes past a message that has no answer, from index `at` to `end`, of which a copy was taken: nobody finds it again.
+    /// Goes past a message that has no answer, from index `at` to `end`, of which a copy was taken: nobody finds it again. The
+    /// client is given its room together with that of others.
     #[inline]
     pub(super) fn pass_one_way(&mut self, at: u64, end: u64) {
         if self.taken.len() > 0 {
             self.taken.begin(at, end);
             return self.commit(at);
         }
-        // Nothing is written to the lines that the client has written: their way back and forth would be most of the time that
-        // a stream of these takes.
+        // Nothing is written to the lines that the client has written, or looks at while it finds no room: their way back and
+        // forth would be most of the time that a stream of these takes.
         self.let_go(at);
-        self.requests.release(end);
-        self.untold += end.wrapping_sub(at);
-        if self.untold >= self.geometry.request_capacity / 4 {
-            self.tell_room();
+        self.requests.pass(end);
+        let enough = ROOM.min(self.geometry.request_capacity / ROOM_SHARE);
+        if self.requests.unreleased() >= enough || self.requests.is_awaited() {
+            self.give_room();
         }
     }
 
-    /// Rings a client that waits for the room that one-way messages have left, if it was not rung since.
+    /// Frees what one-way messages have left, and rings a client that waits for it.
     #[inline]
-    pub(super) fn tell_room(&mut self) {
-        if std::mem::take(&mut self.untold) > 0 {
+    pub(super) fn give_room(&mut self) {
+        let held = self.taken.oldest().unwrap_or(self.requests.next());
+        if self.requests.head() != held {
+            self.requests.release(held);
             self.wake();
         }
     }

@@ -68,9 +68,6 @@ pub(super) struct Core {
     pub(super) up: Arc<BellReader>,
     /// Requests that were taken and not freed; where a record begins is the request's ticket.
     pub(super) taken: Ledger,
-    /// The bytes that one-way messages have left since the client was last rung for room: it is when there are no more of them,
-    /// or a quarter of the ring was theirs.
-    pub(super) untold: u64,
     /// Answers that found no room. While there are any, nothing is taken.
     pub(super) outbox: VecDeque<(Option<u64>, Outgoing<'static>)>,
     /// Whether the server's thread has turned away because of the outbox.
@@ -121,7 +118,6 @@ impl Core {
             bell: Some(bell),
             up,
             taken: Ledger::default(),
-            untold: 0,
             outbox: VecDeque::new(),
             stuck: false,
             mapped: Mapped::new(Side::Request),
@@ -156,7 +152,7 @@ impl Core {
 
     /// `false` if there is something to do, which may be to find out what is wrong.
     pub(super) fn watch_no_longer(&mut self) -> bool {
-        self.tell_room();
+        self.give_room();
         let blocked = matches!(self.flush(), Ok(false));
         let asleep = matches!(self.requests.sleep(), Ok(true));
         // What is left alone does not keep the server awake.

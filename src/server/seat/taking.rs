@@ -118,13 +118,13 @@ impl Core {
         self.stuck = false;
         if !self.flush()? {
             self.stuck = true;
-            self.tell_room();
+            self.give_room();
             return Err(Next::Blocked);
         }
         let found = match self.requests.peek()? {
             Some(found) if !self.is_left_alone(&found) => found,
             _ => {
-                self.tell_room();
+                self.give_room();
                 return Err(self.nothing());
             }
         };

@@ -22,6 +22,7 @@ mod biased;
 mod cancel;
 mod hot;
 mod parts;
+mod passed;
 mod queue;
 mod rewind;
 mod session;

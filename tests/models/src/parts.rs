@@ -96,6 +96,7 @@ pub struct Ring<O: Orders> {
     pub tail: Cell<O>,
     pub rewound: Cell<O>,
     pub head: Cell<O>,
+    pub done: Cell<O>,
     pub producer_sleeps: Cell<O>,
     pub consumer_sleeps: Cell<O>,
     start: u64,
@@ -124,6 +125,7 @@ impl<O: Orders> Ring<O> {
             tail: Cell::new(start),
             rewound: Cell::new(start),
             head: Cell::new(start),
+            done: Cell::new(start),
             producer_sleeps: Cell::new(0),
             consumer_sleeps: Cell::new(0),
             data: (0..records).map(|_| UnsafeCell::new(0)).collect(),
@@ -148,6 +150,13 @@ impl<O: Orders> Ring<O> {
             self.start,
         )
         .unwrap()
+    }
+
+    /// The consumer that follows one which has died.
+    pub fn next_consumer(&self) -> ConsumerCursor {
+        let (head, tail) = (self.head.load_acquire(), self.tail.load_acquire());
+        let capacity = self.data.len() as u64 * 8;
+        ConsumerCursor::resume(capacity, head, tail, head).unwrap()
     }
 
     /// Takes over where another ring was rewound to.
