@@ -28,5 +28,6 @@ mod servers;
 mod steps;
 mod stops;
 mod table;
+mod told;
 mod trace;
 mod victim;

@@ -10,7 +10,8 @@ use crate::common::{self, SOON};
 use crate::hosts::{
     Asked, ECHO, FAR, HELD, LARGE, MOVED, bind, bytes, call, connect, handle, try_bind, until,
 };
-use crate::steps::{replies, word};
+use crate::steps::{REQUESTS, replies, word};
+use crate::told::{ALL, ALL_SENT};
 use crate::victim::{OVER, await_tracer, phase};
 
 #[test]
@@ -176,11 +177,15 @@ fn server_steps(at: &Path, state: &str) {
         "server steps wrapped" => BEFORE_THE_WRAP,
         "server steps rewound" => 1,
         "server steps full" => 2,
+        "server steps told" => 0,
         other => panic!("no state {other:?}"),
     };
     let mut answered = 0;
     let mut next = |answered: &mut u32, timeout| match server.next_timeout(timeout).unwrap() {
         Some(event) => {
+            if let Event::Notify(told) = &event {
+                common::tell(&told.payload().len().to_string());
+            }
             *answered += u32::from(matches!(event, Event::Request(_)));
             handle("far", event)
         }
@@ -191,8 +196,16 @@ fn server_steps(at: &Path, state: &str) {
         next(&mut answered, SOON);
         connected = true;
     }
+    if state == "server steps told" {
+        until("not all is sent", || word(at, REQUESTS) == Some(ALL_SENT));
+    }
     phase(1);
     match state {
+        "server steps told" => {
+            for _ in ALL {
+                next(&mut answered, SOON);
+            }
+        }
         // Those that find no room, and those that do when the client has taken some.
         "server steps full" => {
             while answered < 8 {

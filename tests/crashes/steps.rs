@@ -25,11 +25,14 @@ use crate::table::{Deed, Tries, tour, turn};
 use crate::victim::Victim;
 
 /// Where the rings lie in a session's segment: behind its header and the two sides' own lines.
-const REQUESTS: usize = 128 + 256;
+pub(crate) const REQUESTS: usize = 128 + 256;
 /// Records come behind four lines for the indices and the sleep words.
 const RECORDS: usize = 512;
 /// The index to which a ring was rewound last.
 const REWOUND: usize = 16;
+/// What its consumer has freed, and where a successor of that begins.
+pub(crate) const HEAD: usize = 128;
+pub(crate) const DONE: usize = 192;
 /// The sleep word of the side that puts in, in a ring; of the one that takes out.
 const SLEEPS_FOR_ROOM: usize = 256;
 const SLEEPS_FOR_RECORDS: usize = 384;
@@ -40,7 +43,7 @@ pub(crate) const fn replies(requests: usize) -> usize {
 }
 
 /// The only session's segment.
-fn segment(at: &Path) -> Option<File> {
+pub(crate) fn segment(at: &Path) -> Option<File> {
     let slot = fs::read_dir(at.join("far/s")).ok()?.next()?.ok()?;
     File::open(slot.path().join("seg")).ok()
 }
@@ -58,7 +61,7 @@ fn sleeps(at: &Path, offset: usize) -> bool {
 }
 
 /// Checks that a victim did what it is there for.
-fn has_changed(changed: &BTreeSet<usize>, at: Range<usize>) {
+pub(crate) fn has_changed(changed: &BTreeSet<usize>, at: Range<usize>) {
     assert!(
         changed.range(at.clone()).next().is_some(),
         "{at:?}: {changed:?}"
@@ -243,7 +246,7 @@ fn servers(state: &str, tries: Tries, check: impl Fn(&BTreeSet<usize>)) {
 #[test]
 fn a_server_killed_after_any_store_of_a_first_answer_to_a_sleeping_client_is_a_delay() {
     servers("first", Tries::few(6), |changed| {
-        has_changed(changed, REQUESTS + 128..REQUESTS + 136);
+        has_changed(changed, REQUESTS + HEAD..REQUESTS + HEAD + 8);
         has_changed(
             changed,
             REQUESTS + SLEEPS_FOR_RECORDS..REQUESTS + SLEEPS_FOR_RECORDS + 8,

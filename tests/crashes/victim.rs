@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -122,6 +122,15 @@ impl Victim {
                 return said.to_owned();
             }
         }
+    }
+
+    /// The lines that it says until it has ended.
+    pub(crate) fn last_lines(&mut self) -> Vec<String> {
+        let mut rest = Vec::new();
+        self.stdout.read_to_end(&mut rest).unwrap();
+        let rest = String::from_utf8_lossy(&rest);
+        let said = rest.lines().filter_map(|line| line.split_once(MARK));
+        said.map(|(_, said)| said.to_owned()).collect()
     }
 
     pub(crate) fn say(&mut self, line: &str) {
