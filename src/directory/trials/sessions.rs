@@ -196,14 +196,17 @@ fn a_waiting_client_outlives_its_runtime_directory() {
 #[test]
 fn a_client_that_waits_uses_no_processor_time_and_keeps_its_deadline() {
     let runtime = Runtime::new();
-    let soon = Deadline::after(Duration::from_millis(50));
-    let before = sleeps();
-    let none = ServiceView::wait_for(&runtime, &name("svc"), soon).unwrap();
-    assert!(none.is_none() && soon.has_passed());
-    // One for the deadline; the kernel has its own when a watch ends, more of them on a busy machine. Who looked every
-    // millisecond would sleep fifty times.
-    let slept = sleeps() - before;
-    assert!(slept < 40, "{slept}");
+    let wait = || {
+        let soon = Deadline::after(Duration::from_millis(50));
+        let before = sleeps();
+        let none = ServiceView::wait_for(&runtime, &name("svc"), soon).unwrap();
+        assert!(none.is_none() && soon.has_passed());
+        sleeps() - before
+    };
+    // One for the deadline; the kernel has its own when a watch ends, where others end theirs now and then many. Who looked every
+    // millisecond would sleep fifty times, and each time.
+    let slept = [(); 5].map(|()| wait());
+    assert!(slept.iter().any(|slept| *slept < 40), "{slept:?}");
 }
 
 /// How often this thread has gone to sleep.
