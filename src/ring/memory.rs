@@ -73,24 +73,25 @@ impl RingMemory {
             }
     }
 
-    /// Notes the capacity of a queue in its memory, which nobody else has seen yet.
-    pub(crate) fn note(region: &Region, capacity: usize) {
-        if let Some(control) = region.words::<Control>(0) {
-            control.limit.store(capacity as u64, Ordering::Relaxed);
-        }
+    /// A new queue of this capacity that fills the region, as [`new`](Self::new), which nobody else has seen yet: the capacity is
+    /// noted there. `None` too where that is no power of two of at least 64 bytes that fits.
+    pub(crate) fn new_queue(region: &Region, capacity: usize) -> Option<Self> {
+        let ring = Self::new(region)?.limited_to(capacity)?;
+        ring.control.limit.store(capacity as u64, Ordering::Relaxed);
+        Some(ring)
     }
 
-    /// A queue that fills the region, as [`new`](Self::new), of the capacity that its maker has noted; `None` too where that is no
-    /// power of two of at least 64 bytes that fits.
+    /// A queue that another process has made: its capacity is read once, and what stands there later is nothing to us.
+    /// `None` as for [`new_queue`](Self::new_queue).
     pub(crate) fn of_queue(region: &Region) -> Option<Self> {
         let ring = Self::new(region)?;
-        // Read once: what stands there later is nothing to us.
-        let noted = usize::try_from(ring.control.limit.load(Ordering::Relaxed)).ok()?;
-        let fits = noted.is_power_of_two() && (CAPACITY_MIN..=ring.capacity).contains(&noted);
-        fits.then_some(Self {
-            capacity: noted,
-            ..ring
-        })
+        let noted = ring.control.limit.load(Ordering::Relaxed);
+        ring.limited_to(usize::try_from(noted).ok()?)
+    }
+
+    fn limited_to(self, capacity: usize) -> Option<Self> {
+        let fits = capacity.is_power_of_two() && (CAPACITY_MIN..=self.capacity).contains(&capacity);
+        fits.then_some(Self { capacity, ..self })
     }
 
     /// A ring that fills the region, all of which may be in use. `None` unless the region is aligned to 128 bytes and what follows the control

@@ -1,5 +1,6 @@
 //! How the two ends of a queue come to the same memory.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::memory::{CAPACITY_MIN, CLOSED, CONTROL_LEN, Control, RingMemory, TAKEN, VACANT};
@@ -11,7 +12,7 @@ use crate::sys::fork::{self, Stamp};
 use crate::sys::map::Region;
 
 /// What a queue's segment says that it holds.
-const FINGERPRINT: u64 = u64::from_le_bytes(*b"queue\0\0\x01");
+const FINGERPRINT: u64 = u64::from_le_bytes(*b"queue\0\0\x02");
 
 /// The greatest capacity. What fits into memory is less.
 const CAPACITY_MAX: usize = 1 << 40;
@@ -41,10 +42,10 @@ const CAPACITY_MAX: usize = 1 << 40;
 pub fn pair(capacity: usize) -> Result<(Producer, Consumer)> {
     let (capacity, options) = options(capacity)?;
     let segment = options.anonymous()?;
-    RingMemory::note(segment.region(), capacity);
-    let memory = memory(&segment)?;
-    let producer = take(&memory, End::Producer, &segment)?;
-    let consumer = take(&memory, End::Consumer, &segment)?;
+    let memory = RingMemory::new_queue(segment.region(), capacity);
+    let memory = memory.ok_or_else(|| unfit(segment.region(), segment.path()))?;
+    let producer = take(&memory, End::Producer, segment.path())?;
+    let consumer = take(&memory, End::Consumer, segment.path())?;
     let broken = |why| broken(&segment, why);
     Ok((
         Producer::new(memory.clone(), producer).map_err(broken)?,
@@ -192,21 +193,21 @@ fn options(capacity: usize) -> Result<(usize, SegmentOptions<Raw>)> {
     Ok((capacity, SegmentOptions::raw(FINGERPRINT, len)))
 }
 
-fn memory(segment: &SharedSegment<Raw>) -> Result<RingMemory> {
-    let len = segment.region().len();
-    RingMemory::of_queue(segment.region()).ok_or_else(|| Error::BadSegment {
-        path: segment.path().to_owned(),
+/// What is told of memory in which there can be no ring.
+fn unfit(region: &Region, path: &Path) -> Error {
+    Error::BadSegment {
+        path: path.to_owned(),
         what: "capacity",
-        found: format!("{} bytes", len.saturating_sub(CONTROL_LEN)),
+        found: format!("{} bytes", region.len().saturating_sub(CONTROL_LEN)),
         expected: format!(
             "a power of two of at least {CAPACITY_MIN}, and a note of how much of it is used"
         ),
-    })
+    }
 }
 
-fn take(memory: &RingMemory, end: End, segment: &SharedSegment<Raw>) -> Result<Hold> {
+fn take(memory: &RingMemory, end: End, path: &Path) -> Result<Hold> {
     Hold::take(memory, end).map_err(|found| Error::BadSegment {
-        path: segment.path().to_owned(),
+        path: path.to_owned(),
         what: match end {
             End::Producer => "producing end",
             End::Consumer => "consuming end",
@@ -224,22 +225,15 @@ fn create(
 ) -> Result<(RingMemory, Hold, SharedSegment<Raw>)> {
     let own = directory.try_clone()?;
     let (capacity, options) = options(capacity)?;
-    let note = |region: &Region| RingMemory::note(region, capacity);
-    let segment = options.create_prepared(directory, name.as_str(), note)?;
-    let taken = memory(&segment).and_then(|memory| {
-        let hold = take(&memory, end, &segment)?;
+    let prepare = |region: &Region, path: &Path| {
+        let memory = RingMemory::new_queue(region, capacity).ok_or_else(|| unfit(region, path))?;
+        let hold = take(&memory, end, path)?;
         Ok((memory, hold))
-    });
-    match taken {
-        Ok((memory, mut hold)) => {
-            hold.name = Some((own, name.clone()));
-            Ok((memory, hold, segment))
-        }
-        Err(error) => {
-            let _ = SharedSegment::unlink(directory, name);
-            Err(error)
-        }
-    }
+    };
+    let (segment, (memory, mut hold)) =
+        options.create_prepared(directory, name.as_str(), prepare)?;
+    hold.name = Some((own, name.clone()));
+    Ok((memory, hold, segment))
 }
 
 fn open(
@@ -249,8 +243,9 @@ fn open(
 ) -> Result<(RingMemory, Hold, SharedSegment<Raw>)> {
     let (_, options) = options(CAPACITY_MIN)?;
     let segment = options.open(directory, name)?;
-    let memory = memory(&segment)?;
-    let hold = take(&memory, end, &segment)?;
+    let memory = RingMemory::of_queue(segment.region());
+    let memory = memory.ok_or_else(|| unfit(segment.region(), segment.path()))?;
+    let hold = take(&memory, end, segment.path())?;
     // Whoever takes the second end removes the name (see Hold).
     SharedSegment::unlink(directory, name)?;
     Ok((memory, hold, segment))
@@ -403,6 +398,25 @@ mod tests {
     }
 
     #[test]
+    fn who_makes_a_ring_takes_its_capacity_and_its_end_before_anybody_sees_it() {
+        let place = Scratch::new();
+        let (_, options) = options(1024).unwrap();
+        let prepare = |region: &Region, _: &Path| {
+            assert!(Producer::open(&place, &name()).is_err());
+            let memory = RingMemory::new_queue(region, 512).unwrap();
+            memory.control().limit.store(64, Ordering::Relaxed);
+            assert_eq!(memory.capacity(), 512, "is not read again");
+            Ok(())
+        };
+        options.create_prepared(&place, "ring", prepare).unwrap();
+        let opened = Producer::open(&place, &name()).unwrap();
+        assert_eq!(opened.capacity(), 64);
+        let refuse = |region: &Region, path: &Path| -> Result<()> { Err(unfit(region, path)) };
+        assert!(options.create_prepared(&place, "ring", refuse).is_err());
+        assert!(place.is_empty());
+    }
+
+    #[test]
     fn a_capacity_that_cannot_be_is_refused() {
         let place = Scratch::new();
         for (noted, is_good) in [
@@ -415,7 +429,8 @@ mod tests {
         ] {
             let options = SegmentOptions::raw(FINGERPRINT, CONTROL_LEN + 256);
             let made = options.create(&place, &name()).unwrap();
-            RingMemory::note(made.region(), noted);
+            let control = made.region().words::<Control>(0).unwrap();
+            control.limit.store(noted as u64, Ordering::Relaxed);
             match Producer::open(&place, &name()) {
                 Ok(producer) => assert!(is_good && producer.capacity() == noted),
                 Err(refused) => {

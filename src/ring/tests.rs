@@ -48,8 +48,7 @@ fn queue(capacity: usize, start: u64) -> (Producer, Consumer) {
 /// One in so much memory.
 fn queue_in(memory: usize, capacity: usize, start: u64) -> (Producer, Consumer) {
     let region = region(memory);
-    RingMemory::note(&region, capacity);
-    let memory = RingMemory::of_queue(&region).unwrap();
+    let memory = RingMemory::new_queue(&region, capacity).unwrap();
     memory.control().tail.store(start, Ordering::Relaxed);
     memory.control().head.store(start, Ordering::Relaxed);
     (

@@ -184,16 +184,16 @@ impl<T: ?Sized> SegmentOptions<T> {
 
     /// [`SegmentOptions::create`] for a name of the crate's own.
     pub(crate) fn create_at(&self, directory: &Directory, name: &str) -> Result<SharedSegment<T>> {
-        self.create_prepared(directory, name, |_| {})
+        Ok(self.create_prepared(directory, name, |_, _| Ok(()))?.0)
     }
 
-    /// [`SegmentOptions::create_at`] of what is prepared before it has its name.
-    pub(crate) fn create_prepared(
+    /// [`SegmentOptions::create_at`] of what is prepared, and can be refused, before it has its name and anybody else sees it.
+    pub(crate) fn create_prepared<P>(
         &self,
         directory: &Directory,
         name: &str,
-        prepare: impl FnOnce(&Region),
-    ) -> Result<SharedSegment<T>> {
+        prepare: impl FnOnce(&Region, &Path) -> Result<P>,
+    ) -> Result<(SharedSegment<T>, P)> {
         let path = directory.path().join(name);
         // Found out before a large segment's pages are taken for nothing.
         if file::status_at(directory, name).is_ok() {
@@ -201,9 +201,9 @@ impl<T: ?Sized> SegmentOptions<T> {
         }
         let new = Unpublished::create(directory.as_fd()).map_err(Error::os("create", &path))?;
         let (region, len) = self.fill(new.as_fd(), &path, directory.path())?;
-        prepare(&region);
+        let prepared = prepare(&region, &path)?;
         new.publish(name).map_err(Error::os("create", &path))?;
-        Ok(SharedSegment::new(region, len, None, path))
+        Ok((SharedSegment::new(region, len, None, path), prepared))
     }
 
     /// [`SegmentOptions::create_at`] in a directory that nobody else can see yet, and that goes with all that is in it
