@@ -279,7 +279,8 @@ impl Client {
     ///
     /// It goes where requests of its kind are known to go, else to the service itself; no question is asked. It is handed out
     /// once at most: one that a server has in hand when it dies is lost. What it had not taken is given to the next one, if the
-    /// client still lives then; a server that ends in good order may leave it.
+    /// client still lives then; a server that ends in good order may leave it. While there are more of them, the room of those
+    /// that were handed out is given back together, up to an eighth of the ring, or 32 KiB.
     ///
     /// # Errors
     ///

@@ -80,12 +80,6 @@ impl Sleeper {
     }
 }
 
-/// Whether a word says that its sleeper sleeps. That says nothing of who begins to just now.
-#[inline]
-pub(crate) fn is_asleep<W: Word>(word: &W) -> bool {
-    word.load_relaxed() & 1 == 1
-}
-
 /// The sender's side of a sleep word: which sleep it has rung for.
 #[derive(Debug, Default)]
 pub(crate) struct Waker {

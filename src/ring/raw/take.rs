@@ -6,7 +6,7 @@ use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::ConsumerCursor;
 use crate::ring::memory::RingMemory;
 use crate::ring::record::{Accept, Header, OF_SESSION, PLAIN, WITH_STATE, header_len, record_len};
-use crate::ring::sleep::{self, Sleeper, Waker};
+use crate::ring::sleep::{Sleeper, Waker};
 use crate::ring::word::Word;
 use crate::sys::copy;
 
@@ -313,13 +313,6 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     #[inline]
     pub(crate) fn look(&mut self) -> Result<bool, Corrupt> {
         Ok(self.see()? > 0)
-    }
-
-    /// Whether the producer says that it sleeps until there is room. Who has no [`fence`] before it may see that late, and is to ask
-    /// again.
-    #[inline]
-    pub(crate) fn is_awaited(&self) -> bool {
-        sleep::is_asleep(&self.memory.control().producer_sleep)
     }
 
     /// Whether the producer must be rung for the room that was made. Between the release and this there must be a

@@ -12,7 +12,7 @@ use crate::ring::record::{self, Header};
 use crate::session::layout::{Geometry, REPLY_RECORD};
 use crate::session::{BodyKind, Broken};
 
-/// One-way messages leave this share of the ring, or so many bytes, before it is freed, if there are more of them and nobody waits.
+/// One-way messages leave this share of the ring, or so many bytes, before it is freed, if there are more of them.
 const ROOM_SHARE: u64 = 8;
 const ROOM: u64 = 32 << 10;
 
@@ -241,7 +241,7 @@ impl Core {
         self.let_go(at);
         self.requests.pass(end);
         let enough = ROOM.min(self.geometry.request_capacity / ROOM_SHARE);
-        if self.requests.unreleased() >= enough || self.requests.is_awaited() {
+        if self.requests.unreleased() >= enough {
             self.give_room();
         }
     }
