@@ -115,6 +115,9 @@ pub(crate) struct Plan {
     pub(crate) slice: u64,
     /// A slice of a crowd.
     pub(crate) window: u64,
+    /// How often each contender is launched in a group's budget. What its memory's lines are to the cores is chance, and stays
+    /// as it is: up to a fifth of a round trip between distant cores.
+    pub(crate) launches: u64,
     /// A group's measuring, and how far it is stretched if the near placement did not come up.
     pub(crate) budget: u64,
     pub(crate) limit: u64,
@@ -128,6 +131,7 @@ impl Plan {
     const QUICK: Plan = Plan {
         slice: millis(6),
         window: millis(70),
+        launches: 2,
         budget: millis(2_800),
         limit: millis(4_000),
         enough: 8,
@@ -136,6 +140,7 @@ impl Plan {
     const FULL: Plan = Plan {
         slice: millis(10),
         window: millis(300),
+        launches: 5,
         budget: millis(30_000),
         limit: millis(120_000),
         enough: 30,

@@ -29,30 +29,30 @@ pub(crate) fn run<'a>(
     prober: &mut Prober<'_>,
     stage: &mut Stage<'a>,
 ) -> Outcome<Ran> {
-    let mut series = Vec::new();
+    let none_yet = |entry| Series {
+        entry,
+        samples: Vec::new(),
+        thrown: 0,
+        absent: None,
+    };
+    let mut series: Vec<Series> = group.entries.iter().map(none_yet).collect();
     let mut runners = Vec::new();
-    for entry in group.entries {
-        let mut absent = None;
-        match launch(entry, group, plan, stage) {
-            Ok((crew, count)) => runners.push(Runner {
-                crew,
-                count,
-                series: series.len(),
-            }),
-            Err(error) => absent = Some(error.to_string()),
-        }
-        series.push(Series {
-            entry,
-            samples: Vec::new(),
-            thrown: 0,
-            absent,
-        });
-        stopped(stage.stop)?;
+    for index in 0..series.len() {
+        enlist(index, group, plan, &mut runners, &mut series, stage)?;
     }
     let begun = now();
+    let mut launches = 1;
     for round in 0.. {
-        if done(group, plan, now() - begun, &series, &runners) {
+        let elapsed = now() - begun;
+        if done(group, plan, elapsed, &series, &runners) {
             break;
+        }
+        if group.pace == Pace::Counted && elapsed >= plan.budget / plan.launches * launches {
+            launches += 1;
+            let ended: Vec<usize> = runners.drain(..).map(|runner| runner.series).collect();
+            for index in ended {
+                enlist(index, group, plan, &mut runners, &mut series, stage)?;
+            }
         }
         take_turns(
             group,
@@ -65,6 +65,30 @@ pub(crate) fn run<'a>(
         )?;
     }
     Ok(Ran { group, series })
+}
+
+/// Launches a contender, or notes why it does not take part: what it has shown before does not count then.
+fn enlist<'a>(
+    index: usize,
+    group: &Group,
+    plan: &Plan,
+    runners: &mut Vec<Runner<'a>>,
+    series: &mut [Series],
+    stage: &mut Stage<'a>,
+) -> Outcome<()> {
+    let of = &mut series[index];
+    match launch(of.entry, group, plan, stage) {
+        Ok((crew, count)) => runners.push(Runner {
+            crew,
+            count,
+            series: index,
+        }),
+        Err(error) => {
+            of.samples.clear();
+            of.absent = Some(error.to_string());
+        }
+    }
+    stopped(stage.stop)
 }
 
 /// One slice of each, forwards and backwards in turn so that a drift favours nobody.
