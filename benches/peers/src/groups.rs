@@ -7,8 +7,9 @@ use crate::entry::*;
 /// How a group's slices are cut and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Short slices of a counted number of operations; medians per placement are compared.
-    Counted,
+    /// Short slices of a counted number of operations; medians per placement are compared. In a full run's budget each contender is
+    /// launched so many times: which lines its memory gets is chance, which decides up to a third of a call between distant cores.
+    Counted { launches: u64 },
     /// The same, but the ratio is taken for each round's pair of slices, and its median compared.
     Paired,
     /// All clients at once for a while.
@@ -24,6 +25,11 @@ pub(crate) struct Group {
     pub(crate) entries: &'static [Entry],
 }
 
+/// Where a few lines decide.
+const CALLS: Pace = Pace::Counted { launches: 20 };
+/// Where they are many, or a launch takes long.
+const COUNTED: Pace = Pace::Counted { launches: 5 };
+
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
@@ -33,7 +39,7 @@ macro_rules! trips {
             id: $id,
             title: $title,
             pins: Pins::Two,
-            pace: Pace::Counted,
+            pace: COUNTED,
             entries: &[
                 trip(MEMCPY, $size),
                 trip(SPIN_COPIES, $size),
@@ -93,7 +99,7 @@ pub(crate) const GROUPS: &[Group] = &[
         id: "trip-64",
         title: "Round trip, 64 B, busy",
         pins: Pins::Two,
-        pace: Pace::Counted,
+        pace: CALLS,
         entries: &[
             trip(SPIN_LINE, 64),
             trip(SPIN_COPIES, 64),
@@ -112,7 +118,7 @@ pub(crate) const GROUPS: &[Group] = &[
         id: "hand-over",
         title: "Hand-over of 16 MiB that neither side touches",
         pins: Pins::Two,
-        pace: Pace::Counted,
+        pace: CALLS,
         entries: &[
             trip(OURS, 64).label(SMALL_CALL),
             Entry::new(OURS_HAND_OVER, Job::new(Kind::Untouched, 16 * MIB)),
@@ -133,7 +139,7 @@ pub(crate) const GROUPS: &[Group] = &[
         id: "stream-64",
         title: "Stream, 64 B, 1 MiB of capacity",
         pins: Pins::Two,
-        pace: Pace::Counted,
+        pace: COUNTED,
         entries: &[
             stream(RING, 64, MIB),
             stream(RING_BACK_OFF, 64, MIB),
@@ -154,7 +160,7 @@ pub(crate) const GROUPS: &[Group] = &[
         id: "stream-64k",
         title: "Stream, 64 KiB, 1 MiB of capacity",
         pins: Pins::Two,
-        pace: Pace::Counted,
+        pace: COUNTED,
         entries: &[
             stream(RING, 64 * KIB, MIB),
             stream(RING_BACK_OFF, 64 * KIB, MIB),
@@ -195,7 +201,7 @@ pub(crate) const GROUPS: &[Group] = &[
         id: "beside-idle",
         title: "1 busy client beside idle sessions, 64 B",
         pins: Pins::Two,
-        pace: Pace::Counted,
+        pace: Pace::Counted { launches: 10 },
         entries: &[
             beside(OURS, 0).label(BESIDE_0),
             beside(OURS, 100).label(BESIDE_100),
@@ -208,7 +214,7 @@ pub(crate) const GROUPS: &[Group] = &[
         id: "connect",
         title: "Connect and first round trip",
         pins: Pins::Two,
-        pace: Pace::Counted,
+        pace: COUNTED,
         entries: &[fresh(EPOLL), fresh(OURS), fresh(REQUESTS)],
     },
 ];

@@ -115,9 +115,8 @@ pub(crate) struct Plan {
     pub(crate) slice: u64,
     /// A slice of a crowd.
     pub(crate) window: u64,
-    /// How often each contender is launched in a group's budget. What its memory's lines are to the cores is chance, and stays
-    /// as it is: up to a fifth of a round trip between distant cores.
-    pub(crate) launches: u64,
+    /// What the number of launches of a group is divided by.
+    pub(crate) fewer_launches: u64,
     /// A group's measuring, and how far it is stretched if the near placement did not come up.
     pub(crate) budget: u64,
     pub(crate) limit: u64,
@@ -131,7 +130,7 @@ impl Plan {
     const QUICK: Plan = Plan {
         slice: millis(6),
         window: millis(70),
-        launches: 2,
+        fewer_launches: 4,
         budget: millis(2_800),
         limit: millis(4_000),
         enough: 8,
@@ -140,7 +139,7 @@ impl Plan {
     const FULL: Plan = Plan {
         slice: millis(10),
         window: millis(300),
-        launches: 5,
+        fewer_launches: 1,
         budget: millis(30_000),
         limit: millis(120_000),
         enough: 30,

@@ -47,7 +47,7 @@ pub(crate) fn run<'a>(
         if done(group, plan, elapsed, &series, &runners) {
             break;
         }
-        if group.pace == Pace::Counted && elapsed >= plan.budget / plan.launches * launches {
+        if elapsed >= between_launches(group, plan).saturating_mul(launches) {
             launches += 1;
             let ended: Vec<usize> = runners.drain(..).map(|runner| runner.series).collect();
             for index in ended {
@@ -65,6 +65,14 @@ pub(crate) fn run<'a>(
         )?;
     }
     Ok(Ran { group, series })
+}
+
+/// How long a contender is at work before it is launched anew.
+fn between_launches(group: &Group, plan: &Plan) -> u64 {
+    match group.pace {
+        Pace::Counted { launches } => plan.budget / (launches / plan.fewer_launches).max(1),
+        Pace::Paired | Pace::Windowed => u64::MAX,
+    }
 }
 
 /// Launches a contender, or notes why it does not take part: what it has shown before does not count then.
@@ -113,7 +121,7 @@ fn take_turns(
         let series = &mut series[runner.series];
         let nanos = match group.pace {
             Pace::Windowed => runner.crew.window(plan.window),
-            Pace::Counted | Pace::Paired => runner.crew.count(runner.count),
+            Pace::Counted { .. } | Pace::Paired => runner.crew.count(runner.count),
         };
         stopped(stop)?;
         let after = probe(group, prober)?;
@@ -196,7 +204,7 @@ fn launch<'a>(
     let mut crew = Crew::launch(contender, entry.job, group.pins, stage)?;
     let count = match group.pace {
         Pace::Windowed => 0,
-        Pace::Counted | Pace::Paired => calibrate(&mut crew, plan.slice)?,
+        Pace::Counted { .. } | Pace::Paired => calibrate(&mut crew, plan.slice)?,
     };
     Ok((crew, count))
 }
