@@ -118,7 +118,6 @@ impl Core {
         self.stuck = false;
         if !self.flush()? {
             self.stuck = true;
-            self.give_room();
             return Err(Next::Blocked);
         }
         let found = match self.requests.peek()? {
