@@ -1,6 +1,7 @@
 //! Servers that are killed between two stores while they take one-way messages: none is handed out twice, and none is lost but
 //! what was in hand.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ pub(crate) const ALL: [(usize, bool); 10] = [
 pub(crate) const ALL_SENT: u64 = ALL.len() as u64 * 128;
 
 /// Serves until it is told to stop; the lengths of the one-way messages.
-fn follow(at: &std::path::Path) -> Vec<usize> {
+fn follow(at: &Path) -> Vec<usize> {
     let mut server = bind(at, "far", Wait::Park);
     let end = Instant::now() + SOON;
     let mut told = Vec::new();
