@@ -68,7 +68,7 @@ fn begin(tail: u64, head: u64, since: u64) -> u64 {
     }
 }
 
-/// Whether an index lies between two others, behind the first one.
+/// Whether an index is another one than `from` and lies between it and `to`, or is that.
 #[inline]
 fn is_ahead(index: u64, from: u64, to: u64) -> bool {
     index != from && index.wrapping_sub(from) <= to.wrapping_sub(from)
@@ -532,7 +532,8 @@ mod tests {
             start.wrapping_add(48),
             "what is behind the head is old"
         );
-        for left in [49, 72, 64 + 8] {
+        // Within a record, beyond the tail, before the head.
+        for left in [49, 72, 16] {
             done.store_release(start.wrapping_add(left));
             let begun: Result<ConsumerCursor, Corrupt> = take_over();
             assert_eq!(begun.is_err(), left == 49, "{left}");
