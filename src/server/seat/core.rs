@@ -1,8 +1,8 @@
 //! What a session's lock guards: both rings, and what is on its way between them.
 //!
 //! A record is freed when it and all before it are answered, or copied and want no answer, so that a successor finds whatever was
-//! not. How answers
-//! go is in [`answers`](super::answers), how the session comes to its end in [`ending`](super::ending).
+//! not; one that wants none is passed at once, and freed with others. How answers go is in [`answers`](super::answers), how the
+//! session comes to its end in [`ending`](super::ending).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
