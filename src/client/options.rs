@@ -87,7 +87,8 @@ impl ClientOptions {
         self
     }
 
-    /// Bytes of shared memory that a session with these options takes.
+    /// Bytes of shared memory that a session with these options takes. Payloads of more than a quarter of a ring take memory
+    /// of their own, when they come.
     pub fn required_bytes(&self) -> u64 {
         SegmentOptions::raw(
             0,

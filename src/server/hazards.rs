@@ -206,7 +206,7 @@ fn who_takes_memory_for_one_payload_after_the_other_gets_the_same_again() {
     let asked = request(&mut server);
     drop([(); 2].map(|()| client.lease(ECHO, LEN, SOON).unwrap()));
     drop([(); 2].map(|()| asked.lease(LEN).unwrap()));
-    let number = |lease: crate::Lease| lease.segment.number();
+    let number = |lease: crate::Lease| lease.segment().number();
     let numbers = [(); 4].map(|()| {
         let theirs = client.lease(ECHO, LEN, SOON).unwrap();
         (number(theirs), number(asked.lease(LEN).unwrap()))

@@ -2,19 +2,22 @@
 //!
 //! A message that does not fit into a quarter of its ring travels as a [`Lease`]: its sender takes a segment from
 //! its [`Pool`], writes the bytes there and sends the number. The segment stays the sender's; a pool takes it back
-//! when nobody uses it any more, so that its pages are faulted in once.
+//! when nobody uses it any more, so that its pages are faulted in once. Once shorter ones come often, they get a segment in
+//! which they move around.
 //!
 //! * A *request's* segment is in use until the final answer has come and its record says so too, or is freed: the client holds it. Of a
 //!   server that dies between the two, the next one reads the payload again.
 //! * A *reply's* segment is in use until the client has dropped the payload, which it says in the segment's
 //!   own control line. The file is in the client's session directory, so that an answer outlives its server.
 
+mod kept;
 mod mapped;
 mod pool;
 
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(in crate::session) use self::kept::Room;
 pub(crate) use self::mapped::Mapped;
 pub(crate) use self::pool::Pool;
 use crate::directory::Directory;

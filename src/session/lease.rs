@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::handover::{Segment, Side};
+use super::handover::{Room, Segment, Side};
 use crate::error::{Error, Result};
 use crate::request::HandOver;
 use crate::sys::fork::Stamp;
@@ -14,7 +14,7 @@ use crate::sys::fork::Stamp;
 /// belongs to that session. Dropped unsent, it goes back to the session's pool. Its first content is whatever
 /// the payload before it left there.
 pub struct Lease {
-    pub(crate) segment: Arc<Segment>,
+    room: Room,
     len: u64,
     /// The generation of the session that it belongs to, and whose end of it.
     owner: (u64, Side),
@@ -23,9 +23,9 @@ pub struct Lease {
 
 impl Lease {
     #[inline]
-    pub(super) fn of(segment: Arc<Segment>, len: u64, owner: (u64, Side), stamp: Stamp) -> Lease {
+    pub(super) fn of(room: Room, len: u64, owner: (u64, Side), stamp: Stamp) -> Lease {
         Lease {
-            segment,
+            room,
             len,
             owner,
             stamp,
@@ -51,20 +51,26 @@ impl Lease {
             let Some(piece) = piece.get_mut(..len) else {
                 break;
             };
-            self.segment.read(offset, piece)?;
+            self.room.segment.read(self.room.offset + offset, piece)?;
             copy.write_at(offset, piece)?;
             offset += len as u64;
         }
         Ok(copy)
     }
 
+    /// Where it lies: held as long as the payload may be read.
+    #[inline]
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.room.segment
+    }
+
     /// How a message names it.
     #[inline]
     pub(crate) fn place(&self) -> [u8; HandOver::LENGTH] {
         let place = HandOver {
-            number: self.segment.number(),
+            number: self.room.segment.number(),
             length: self.len,
-            offset: 0,
+            offset: self.room.offset,
         };
         place.encode()
     }
@@ -72,7 +78,7 @@ impl Lease {
     /// As [`place`](Lease::place), of an answer, whose receiver frees it.
     #[inline]
     pub(crate) fn send(&self) -> [u8; HandOver::LENGTH] {
-        self.segment.mark_in_use();
+        self.room.segment.mark_in_use();
         self.place()
     }
 
@@ -104,7 +110,9 @@ impl Lease {
         }
         let len = bytes.len() as u64;
         match offset.checked_add(len) {
-            Some(end) if end <= self.len => self.segment.write(offset, bytes),
+            Some(end) if end <= self.len => {
+                self.room.segment.write(self.room.offset + offset, bytes)
+            }
             _ => Err(Error::OutOfBounds {
                 offset,
                 len,
@@ -122,7 +130,7 @@ impl Lease {
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("number", &self.segment.number())
+            .field("number", &self.room.segment.number())
             .field("len", &self.len)
             .finish()
     }

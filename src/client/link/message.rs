@@ -64,7 +64,7 @@ impl Link {
             Content::Question => self.publish(&header, &[], None),
             Content::Segment(lease) => {
                 header.form = RequestForm::HandOver;
-                let segment = Arc::clone(&lease.segment);
+                let segment = Arc::clone(lease.segment());
                 self.publish(&header, &lease.place(), Some(segment))
             }
         }

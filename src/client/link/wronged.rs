@@ -82,7 +82,13 @@ fn a_request_whose_answer_was_published_and_not_marked_is_delivered_again_as_it_
 
     // Once it is answered for good, its memory is used again.
     let numbers: Vec<u64> = (0..3)
-        .map(|_| client.lease(ECHO, 100_000, SOON).unwrap().segment.number())
+        .map(|_| {
+            client
+                .lease(ECHO, 100_000, SOON)
+                .unwrap()
+                .segment()
+                .number()
+        })
         .collect();
     assert!(numbers.iter().all(|number| *number < 2), "{numbers:?}");
 }
@@ -382,7 +388,13 @@ fn a_large_payload_is_used_again_when_its_record_is_freed_or_says_that_it_is_ove
     let (id, large) = ask(&mut client, 100_000);
     large.reply("").unwrap();
     assert_eq!(client.next_reply(SOON).unwrap().unwrap().id(), id);
-    let number = |client: &mut Client| client.lease(ECHO, 100_000, SOON).unwrap().segment.number();
+    let number = |client: &mut Client| {
+        client
+            .lease(ECHO, 100_000, SOON)
+            .unwrap()
+            .segment()
+            .number()
+    };
     assert_eq!(number(&mut client), 0, "it is marked as answered");
     let (_, large) = ask(&mut client, 100_000);
     first.reply("").unwrap();

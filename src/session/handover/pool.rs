@@ -1,9 +1,9 @@
 //! This side's segments.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{CONTROL_LEN, FINGERPRINT, FREE, KEPT, Segment, Side, index, unusable};
+use super::kept::{GRAIN, Kept, MOST, ROOM, Room};
+use super::{CONTROL_LEN, FINGERPRINT, Segment, Side, index, unusable};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::segment::{SegmentOptions, SharedSegment};
@@ -11,12 +11,6 @@ use crate::session::lease::Lease;
 use crate::sys::biased::{Biased, Guard};
 use crate::sys::file;
 use crate::sys::fork::{self, Stamp};
-
-/// Capacities are multiples of this, so that payloads of about one size share a segment.
-const GRAIN: u64 = 64 << 10;
-
-/// The most segments that a pool has at a time: a peer that gives none back gets no more.
-const MOST: usize = 1024;
 
 /// Segments that this side of a session made.
 ///
@@ -31,24 +25,13 @@ pub(crate) struct Pool {
     used: AtomicBool,
 }
 
-#[derive(Debug)]
-struct Kept {
-    /// The one used last mostly stands last.
-    segments: Vec<Arc<Segment>>,
-    next: u64,
-}
-
 impl Pool {
     /// Numbers are given out from `first` on and never again in the session.
     pub(crate) fn new(side: Side, first: u64) -> Pool {
-        let kept = Kept {
-            segments: Vec::new(),
-            next: first,
-        };
         Pool {
             side,
             stamp: fork::stamp(),
-            kept: Biased::new(kept),
+            kept: Biased::new(Kept::new(first)),
             used: AtomicBool::new(false),
         }
     }
@@ -66,7 +49,9 @@ impl Pool {
             if let Some(unsent) = segment.as_ref().filter(|_| !named.contains(&number)) {
                 unsent.reclaim();
             }
-            pool.keep(segment.map(Arc::new));
+            if let Some(segment) = segment {
+                pool.add(segment, 0);
+            }
         }
         pool
     }
@@ -77,71 +62,77 @@ impl Pool {
         self.kept.lock()
     }
 
-    fn keep(&self, segment: Option<Arc<Segment>>) {
-        self.kept().segments.extend(segment);
+    fn add(&self, segment: Segment, len: u64) -> Room {
         self.used.store(true, Ordering::Relaxed);
+        self.kept().add(segment, len)
     }
 
-    /// A segment of at least `len` bytes that nobody else uses: one of the pool's, else a new one in `directory`.
+    /// Memory for `len` bytes that nobody else uses: in one of the pool's segments, else in a new one in `directory`.
     /// `owner` is the session's generation.
     pub(crate) fn lease(
         &self,
-        directory: impl FnOnce() -> Result<Directory>,
+        directory: impl Fn() -> Result<Directory>,
         len: u64,
         owner: u64,
     ) -> Result<Lease> {
-        let lease = |segment| Lease::of(segment, len, (owner, self.side), self.stamp);
-        let mut kept = self.kept();
-        if let Some(segment) = kept.fitting(len) {
-            return Ok(lease(segment));
-        }
-        kept.check_number()?;
-        let number = kept.next;
-        kept.next = number.wrapping_add(1);
-        let surplus = kept.take_surplus(KEPT - 1);
-        drop(kept);
-        let directory = directory()?;
-        for segment in surplus {
-            SharedSegment::<[u8]>::unlink_at(&directory, &self.side.name(segment.number))?;
-        }
-        let segment = Arc::new(self.make(&directory, number, len)?);
-        self.keep(Some(Arc::clone(&segment)));
-        Ok(lease(segment))
+        let found = self.kept().find(len);
+        self.lend(found, directory, len, owner)
     }
 
     /// As [`lease`](Pool::lease), for who has the pool alone: what is at hand costs no lock.
     pub(crate) fn lease_alone(
         &mut self,
-        directory: impl FnOnce() -> Result<Directory>,
+        directory: impl Fn() -> Result<Directory>,
         len: u64,
         owner: u64,
     ) -> Result<Lease> {
-        let kept = self.kept.get_mut();
-        match kept.fitting(len) {
-            Some(segment) => Ok(Lease::of(segment, len, (owner, self.side), self.stamp)),
-            None => self.lease(directory, len, owner),
-        }
+        let found = self.kept.get_mut().find(len);
+        self.lend(found, directory, len, owner)
     }
 
-    /// Has the processor fetch what the next [`lease`](Pool::lease) will look at, where that can be done without waiting.
     #[inline]
-    pub(crate) fn prefetch(&self) {
-        if self.used.load(Ordering::Relaxed)
-            && self.kept.is_owned()
-            && let Some(last) = self.kept().segments.last()
-        {
-            last.prefetch();
+    fn lend(
+        &self,
+        found: Option<Room>,
+        directory: impl Fn() -> Result<Directory>,
+        len: u64,
+        owner: u64,
+    ) -> Result<Lease> {
+        let room = match found {
+            Some(room) => room,
+            None => self.make_room(directory, len)?,
+        };
+        Ok(Lease::of(room, len, (owner, self.side), self.stamp))
+    }
+
+    /// Room in a new segment. Where a larger one is due and cannot be had, the one that is at hand does.
+    #[cold]
+    fn make_room(&self, directory: impl Fn() -> Result<Directory>, len: u64) -> Result<Room> {
+        if self.kept().is_due() {
+            if let Ok(room) = self.make(&directory, len, ROOM) {
+                return Ok(room);
+            }
+            if let Some(room) = self.kept().find(len) {
+                return Ok(room);
+            }
         }
+        self.make(&directory, len, 0)
     }
 
-    /// Lets go of all that is not in somebody's hands.
-    pub(crate) fn clear(&self) {
-        let segments = std::mem::take(&mut self.kept().segments);
-        drop(segments);
-    }
-
-    fn make(&self, directory: &Directory, number: u64, len: u64) -> Result<Segment> {
+    /// Room for `len` bytes in a new segment of at least so many and `least`.
+    fn make(
+        &self,
+        directory: impl Fn() -> Result<Directory>,
+        len: u64,
+        least: u64,
+    ) -> Result<Room> {
+        let directory = directory()?;
+        let (number, surplus) = self.kept().replace()?;
+        for segment in surplus {
+            SharedSegment::<[u8]>::unlink_at(&directory, &self.side.name(segment.number))?;
+        }
         let capacity = len
+            .max(least)
             .max(1)
             .checked_next_multiple_of(GRAIN)
             .and_then(|capacity| capacity.checked_add(CONTROL_LEN as u64))
@@ -151,65 +142,26 @@ impl Pool {
                 max: u64::MAX - GRAIN,
             })?;
         let made = SegmentOptions::raw(FINGERPRINT, index(capacity))
-            .create_at(directory, &self.side.name(number))?;
-        Segment::new(number, made.region()).ok_or_else(|| unusable(directory, number))
+            .create_at(&directory, &self.side.name(number))?;
+        let segment = Segment::new(number, made.region());
+        let segment = segment.ok_or_else(|| unusable(&directory, number))?;
+        Ok(self.add(segment, len))
     }
-}
 
-impl Kept {
-    /// The smallest free segment that holds `len` bytes.
+    /// Has the processor fetch what the next [`lease`](Pool::lease) will look at, where that can be done without waiting.
     #[inline]
-    fn fitting(&mut self, len: u64) -> Option<Arc<Segment>> {
-        // Mostly the one used last: none that holds so much is smaller.
-        if let Some(last) = self.segments.last()
-            && last.capacity() >= len
-            && last.capacity() - len < GRAIN
-            && is_free(last)
+    pub(crate) fn prefetch(&self) {
+        if self.used.load(Ordering::Relaxed)
+            && self.kept.is_owned()
+            && let Some(last) = self.kept().last()
         {
-            return Some(Arc::clone(last));
+            last.prefetch();
         }
-        self.smallest_fitting(len)
     }
 
-    fn smallest_fitting(&mut self, len: u64) -> Option<Arc<Segment>> {
-        // Of equal ones the last, so that one is used again and again.
-        let segments = self.segments.iter().enumerate().rev();
-        let (index, _) = segments
-            .filter(|(_, segment)| is_free(segment) && segment.capacity() >= len)
-            .min_by_key(|(_, segment)| segment.capacity())?;
-        let last = self.segments.len() - 1;
-        self.segments.swap(index, last);
-        self.segments.last().map(Arc::clone)
+    /// Lets go of all that is not in somebody's hands.
+    pub(crate) fn clear(&self) {
+        let segments = self.kept().take_all();
+        drop(segments);
     }
-
-    fn check_number(&self) -> Result<()> {
-        if self.segments.len() < MOST {
-            return Ok(());
-        }
-        Err(Error::TooLong {
-            what: "list of large payloads that were not given back",
-            len: self.segments.len() as u64,
-            max: MOST as u64,
-        })
-    }
-
-    /// Takes out segments that nobody uses, the smallest first, until at most `left` of those are left.
-    fn take_surplus(&mut self, left: usize) -> Vec<Arc<Segment>> {
-        let (mut free, used): (Vec<_>, Vec<_>) = std::mem::take(&mut self.segments)
-            .into_iter()
-            .partition(is_free);
-        // Of equal ones the one used last is kept.
-        free.reverse();
-        free.sort_by_key(|segment| std::cmp::Reverse(segment.capacity()));
-        let surplus = free.split_off(left.min(free.len()));
-        self.segments = used;
-        self.segments.append(&mut free);
-        surplus
-    }
-}
-
-/// Only the pool holds it, and no receiver reads it.
-// SYNC(hand-over-free): pairs with `Segment::mark_free`.
-fn is_free(segment: &Arc<Segment>) -> bool {
-    Arc::strong_count(segment) == 1 && segment.control.in_use.load(Ordering::Acquire) == FREE
 }
