@@ -122,6 +122,14 @@ fn payloads_that_come_often_get_more_room_and_others_do_not_take_it_away() {
 }
 
 #[test]
+fn payloads_that_fill_more_than_that_stay_where_they_are() {
+    let place = Place::new();
+    for _ in 0..2 * OFTEN {
+        assert_eq!(place.look(ROOM), (0, 0));
+    }
+}
+
+#[test]
 fn a_small_segment_is_left_for_the_larger_one_when_that_is_free_again() {
     let place = Place::new();
     place.repeat();
