@@ -125,7 +125,7 @@ fn payloads_that_come_often_get_more_room_and_others_do_not_take_it_away() {
 fn payloads_that_fill_more_than_that_stay_where_they_are() {
     let place = Place::new();
     for _ in 0..2 * OFTEN {
-        assert_eq!(place.look(ROOM), (0, 0));
+        assert_eq!(place.look(2 * ROOM), (0, 0));
     }
 }
 
