@@ -30,14 +30,11 @@ const FINGERPRINT: u64 = u64::from_le_bytes(*b"handover");
 /// Bytes of a hand-over segment before its data.
 const CONTROL_LEN: usize = 128;
 
-/// How many segments that nobody uses a pool keeps, and how many of its peer's a side keeps mapped.
-const KEPT: usize = 4;
-
 shared_words! {
     /// The first line of a hand-over segment.
     #[derive(Debug)]
     struct Control {
-        /// What has become of a reply: [`FREE`], [`SENT`] or [`RECEIVED`].
+        /// What has become of a reply: [`FREE`], [`SENT`] or [`RECEIVED`]. Of a segment that was one, [`REMOVED`].
         in_use: AtomicU64,
     }
 }
@@ -48,6 +45,8 @@ const FREE: u64 = 0;
 const SENT: u64 = 1;
 /// Its receiver reads it.
 const RECEIVED: u64 = 2;
+/// Its sender has removed it, and will not send it again: who has it mapped may let go of it.
+const REMOVED: u64 = 3;
 
 /// A mapped hand-over segment.
 #[derive(Debug)]
@@ -107,6 +106,15 @@ impl Segment {
         let in_use = &self.control.in_use;
         // A receiver that comes after all keeps it.
         let _ = in_use.compare_exchange(SENT, FREE, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Says that the sender has removed it.
+    fn mark_removed(&self) {
+        self.control.in_use.store(REMOVED, Ordering::Relaxed);
+    }
+
+    fn is_removed(&self) -> bool {
+        self.control.in_use.load(Ordering::Relaxed) == REMOVED
     }
 
     /// Gives the segment back to its sender.

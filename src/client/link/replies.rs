@@ -44,7 +44,7 @@ impl Link {
             let mut place = [0; HandOver::LENGTH];
             copy::load(row, &mut place);
             let place = HandOver::decode(&place).ok()?;
-            let segment = self.mapped.last(place.number, place.end())?;
+            let segment = self.mapped.near(place.number, place.end())?;
             segment.mark_received();
             reply
                 .payload_mut()

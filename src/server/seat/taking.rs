@@ -78,7 +78,7 @@ impl Core {
                 let mut place = [0; HandOver::LENGTH];
                 copy::load(row, &mut place);
                 let place = HandOver::decode(&place).ok()?;
-                Some((self.mapped.last(place.number, place.end())?, place))
+                Some((self.mapped.near(place.number, place.end())?, place))
             }
             RequestForm::Inline(_) | RequestForm::Ask => None,
         };

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{FREE, KEPT, Segment};
+use super::{FREE, Segment};
 use crate::error::{Error, Result};
 
 /// Capacities are multiples of this, so that payloads of about one size share a segment.
@@ -21,6 +21,9 @@ const OFTEN: u32 = 64;
 
 /// Payloads begin at multiples of this.
 const STEP: u64 = 4096;
+
+/// How many segments that nobody uses a pool keeps when it makes another one, that one included.
+const KEPT: usize = 4;
 
 /// The most segments that a pool has at a time: a peer that gives none back gets no more.
 pub(super) const MOST: usize = 1024;

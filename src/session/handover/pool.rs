@@ -130,6 +130,7 @@ impl Pool {
         let (number, surplus) = self.kept().replace()?;
         for segment in surplus {
             SharedSegment::<[u8]>::unlink_at(&directory, &self.side.name(segment.number))?;
+            segment.mark_removed();
         }
         let capacity = len
             .max(least)
