@@ -3,6 +3,8 @@
 mod message;
 mod replies;
 #[cfg(test)]
+mod roomless;
+#[cfg(test)]
 mod wronged;
 
 use std::os::fd::AsFd;

@@ -107,11 +107,11 @@ impl Server {
         match next {
             Next::Nothing(quiet) => self.rest(slot, quiet),
             Next::Blocked => {
-                // The client rings when it has made room. Other suspects need not wait for that.
+                // Other suspects need not wait for the client to make room.
                 if let Some(seated) = self.seated(slot) {
                     seated.seat.decline();
                 }
-                self.pass(slot, false);
+                self.pass(slot);
             }
             Next::Broken(broken) => self.end_broken(slot, &broken),
             Next::Suspect(deaths) => self.put_aside(slot, deaths),
@@ -140,20 +140,19 @@ impl Server {
     /// Notes that there was nothing to do.
     #[inline]
     fn rest(&mut self, slot: u32, quiet: Quiet) {
-        let served = self.served;
-        let Some(seated) = self.seated(slot) else {
-            return;
-        };
-        seated.quiet = Some(quiet);
-        let is_patient = served.wrapping_sub(seated.busy_at) < PATIENCE;
-        self.pass(slot, is_patient);
+        if let Some(seated) = self.seated(slot) {
+            seated.quiet = Some(quiet);
+            self.pass(slot);
+        }
     }
 
-    /// Ends the turn of the first session, which has nothing to do: it stays hot, or goes cold.
+    /// Ends the turn of the first session, for which nothing can be done now: it stays hot, or goes cold.
     #[inline]
-    fn pass(&mut self, slot: u32, stays_hot: bool) {
+    fn pass(&mut self, slot: u32) {
         self.turn = 0;
-        if stays_hot {
+        let served = self.served;
+        let is_patient = |seated: &mut Seated| served.wrapping_sub(seated.busy_at) < PATIENCE;
+        if self.seated(slot).is_some_and(is_patient) {
             if self.hot.len() > 1 {
                 self.hot.rotate_left(1);
             }

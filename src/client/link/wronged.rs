@@ -16,7 +16,7 @@ use crate::session::Wait;
 use crate::session::layout::{REPLY_RECORD, REQUEST_RECORD, Status as SessionStatus};
 
 /// The next request that a server is given.
-fn request(server: &mut Server) -> Incoming {
+pub(super) fn request(server: &mut Server) -> Incoming {
     loop {
         match server.next_timeout(SOON).unwrap() {
             Some(Event::Request(request)) => break request,

@@ -159,7 +159,8 @@ impl Core {
         Ok(())
     }
 
-    /// Publishes what was kept: `false` if some is left, for which the client then rings when it has made room.
+    /// Publishes what was kept: `false` if some is left. The client rings when it has made room, unless the server's thread
+    /// looks by itself.
     #[inline]
     pub(super) fn flush(&mut self) -> Result<bool, Broken> {
         if self.outbox.is_empty() {
@@ -181,7 +182,7 @@ impl Core {
             }
             let len = ReplyHeader::LENGTH + outgoing.payload.as_slice().len();
             self.outbox.push_front((ticket, outgoing));
-            if self.replies.sleep(u32::try_from(len).unwrap_or(u32::MAX))? {
+            if self.watched || self.replies.sleep(u32::try_from(len).unwrap_or(u32::MAX))? {
                 return Ok(false);
             }
         }

@@ -115,9 +115,7 @@ impl Core {
         if self.ended {
             return Err(self.broken.take().map_or(self.nothing(), Next::from));
         }
-        self.stuck = false;
         if !self.flush()? {
-            self.stuck = true;
             return Err(Next::Blocked);
         }
         let found = match self.requests.peek()? {
