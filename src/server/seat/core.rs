@@ -153,7 +153,6 @@ impl Core {
         self.watched = true;
         self.stuck = false;
         self.requests.wake();
-        self.replies.wake();
     }
 
     /// Has the client ring when it has made room for answers that wait for it. Whether there are any.
