@@ -1,5 +1,8 @@
 //! How long a waiter spins before it sleeps.
 
+mod habit;
+
+use self::habit::{Habit, SPIN_NS};
 use crate::sys::clock::{self, Deadline, Timeout};
 use crate::sys::thread;
 
@@ -7,7 +10,7 @@ use crate::sys::thread;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
     /// Spins for a moment, gives way to others, then sleeps: fast while messages come quickly, and no CPU time when
-    /// none come.
+    /// none come. It learns from wait to wait how long to spin, and whether the peer shares its core or others compute on it.
     #[default]
     Adaptive,
     /// Never sleeps: the shortest times, for a core of its own.
@@ -16,18 +19,6 @@ pub enum Wait {
     Park,
 }
 
-/// For how long spinning beats sleeping: waking a core that sleeps takes some 40 µs on a virtual machine, so half
-/// of that is well spent (measured: 20 µs gives a hundred times the round trips of 2 µs).
-const SPIN_NS: u64 = 20_000;
-/// For how long it does where that was seen to pay: twice what a sleep costs both sides, and as long as the other side copies
-/// a megabyte out and another one in (100 to 150 µs between distant cores; with 100 µs each such call slept, for 1.4 times the time).
-const LONG_SPIN_NS: u64 = 200_000;
-/// A wait of this length, the time to wake included, would have ended within a long spin, or nearly.
-const SHORT_WAIT_NS: u64 = 300_000;
-/// Who offers its core and has it back after this time was alone in wanting it.
-const ALONE_NS: u64 = 10_000;
-/// The most short waits that are slept through before a long spin is tried again.
-const MOST_SKIPPED: u32 = 64;
 /// Looks in a row without a pause: an answer of a peer that is awake comes within these.
 const EAGER_TURNS: u32 = 128;
 /// Looks before the clock is read for the first time.
@@ -52,46 +43,6 @@ pub(crate) enum Step {
     TimedOut,
 }
 
-/// What was learnt from the waits before: whether to spin for long. It is tried after a wait that turned out short, and
-/// given up when it was in vain, each time for twice as many short waits as the time before.
-#[derive(Debug, Default)]
-struct Habit {
-    spins_long: bool,
-    /// Short waits to sleep through before the next try.
-    skip: u32,
-    /// How many they are after the next spin in vain.
-    penalty: u32,
-}
-
-impl Habit {
-    fn budget(&self) -> u64 {
-        match self.spins_long {
-            true => LONG_SPIN_NS,
-            false => SPIN_NS,
-        }
-    }
-
-    /// Something came in the long part of a spin.
-    fn paid(&mut self) {
-        self.penalty = 0;
-    }
-
-    /// A long spin was in vain, or kept others from the core.
-    fn give_up(&mut self) {
-        self.spins_long = false;
-        self.penalty = (self.penalty * 2).clamp(1, MOST_SKIPPED);
-        self.skip = self.penalty;
-    }
-
-    /// A sleep has ended, after so many nanoseconds of waiting.
-    fn slept(&mut self, waited: u64) {
-        if waited <= SHORT_WAIT_NS {
-            self.spins_long = self.skip == 0;
-            self.skip = self.skip.saturating_sub(1);
-        }
-    }
-}
-
 /// How one side waits, time after time.
 #[derive(Debug)]
 pub(crate) struct Patience {
@@ -103,6 +54,10 @@ pub(crate) struct Patience {
     since: u64,
     /// When to offer the core next.
     until: u64,
+    /// How long it is to be spent before sleep.
+    budget: u64,
+    /// Whether the core was lent to somebody since the last look at the clock.
+    was_lent: bool,
     /// Whether the spin has become a long one.
     is_long: bool,
     /// Until when a sleep lasts that nothing ends, in a wait that sleeps.
@@ -118,6 +73,8 @@ impl Patience {
             yields: 0,
             since: 0,
             until: 0,
+            budget: 0,
+            was_lent: false,
             is_long: false,
             sleeps_until: None,
         }
@@ -144,17 +101,19 @@ impl Patience {
     }
 
     fn learn(&mut self) {
-        if std::mem::take(&mut self.is_long) {
-            self.habit.paid();
-        }
+        let is_long = std::mem::take(&mut self.is_long);
         if let (Some(until), Wait::Adaptive) = (self.sleeps_until.take(), self.wait) {
             let now = clock::monotonic_ns();
             // One that its deadline has ended says nothing of when something comes.
             if now < until {
-                self.habit.slept(now.saturating_sub(self.since));
+                let waited = now.saturating_sub(self.since);
+                self.habit.slept(waited, self.budget > 0);
             }
+        } else if self.turns > FREE_TURNS {
+            self.habit.found(self.was_lent, is_long);
         }
         self.yields = 0;
+        self.was_lent = false;
     }
 
     /// Passes a moment, and says what to do then. Spinning, it looks at the clock now and then; sleeping is to
@@ -212,22 +171,32 @@ impl Patience {
             Wait::Spin => return Step::Again,
             Wait::Adaptive => {}
         }
+        self.was_lent = false;
         if self.turns == FREE_TURNS {
             self.since = now;
-            self.until = now.saturating_add(SPIN_NS);
-        } else if now >= self.until {
-            if self.yields >= YIELDS && now.saturating_sub(self.since) >= self.habit.budget() {
-                return self.sleep(deadline);
-            }
-            self.offer(now);
+            self.budget = self.habit.budget();
+            self.until = now.saturating_add(self.habit.before_offer(self.budget));
         }
+        if now < self.until {
+            return Step::Again;
+        }
+        let spun = now.saturating_sub(self.since);
+        if self.habit.keeps(now) {
+            return match spun >= self.budget.min(SPIN_NS) {
+                true => self.sleep(deadline),
+                false => Step::Again,
+            };
+        }
+        if self.yields >= YIELDS && spun >= self.budget {
+            return self.sleep(deadline);
+        }
+        self.offer(now);
         Step::Again
     }
 
     fn sleep(&mut self, deadline: Deadline) -> Step {
-        if std::mem::take(&mut self.is_long) {
-            self.habit.give_up();
-        }
+        self.is_long = false;
+        self.habit.spun_in_vain();
         self.sleeps_until = Some(deadline.as_ns().unwrap_or(u64::MAX));
         Step::Sleep
     }
@@ -236,16 +205,17 @@ impl Patience {
     fn offer(&mut self, now: u64) {
         self.yields += 1;
         thread::give_way();
-        if self.yields < YIELDS || !self.habit.spins_long {
+        let back = clock::monotonic_ns();
+        let away = back.saturating_sub(now);
+        self.was_lent = self.habit.offered(back, away);
+        if self.yields < YIELDS || !self.habit.spins_long() {
             return;
         }
-        self.is_long = true;
-        let back = clock::monotonic_ns();
-        if back.saturating_sub(now) > ALONE_NS {
-            self.is_long = false;
-            self.habit.give_up();
-        } else {
+        self.is_long = Habit::was_alone(away);
+        if self.is_long {
             self.until = back.saturating_add(SPIN_NS);
+        } else {
+            self.habit.give_up();
         }
     }
 }
@@ -284,30 +254,6 @@ mod tests {
     }
 
     #[test]
-    fn long_spins_are_tried_after_short_waits_and_ever_more_seldom_when_they_are_in_vain() {
-        let mut habit = Habit::default();
-        habit.slept(SHORT_WAIT_NS + 1);
-        assert_eq!(habit.budget(), SPIN_NS, "a long wait teaches nothing");
-        let mut skipped = Vec::new();
-        for _ in 0..9 {
-            let mut count = 0;
-            habit.slept(SHORT_WAIT_NS);
-            while !habit.spins_long {
-                habit.slept(SHORT_WAIT_NS);
-                count += 1;
-            }
-            assert_eq!(habit.budget(), LONG_SPIN_NS);
-            skipped.push(count);
-            habit.give_up();
-            assert_eq!(habit.budget(), SPIN_NS);
-        }
-        assert_eq!(skipped, [0, 1, 2, 4, 8, 16, 32, 64, 64]);
-        habit.paid();
-        habit.give_up();
-        assert_eq!(habit.skip, 1, "it has paid meanwhile");
-    }
-
-    #[test]
     fn who_was_woken_soon_spins_for_longer_the_next_time() {
         let mut patience = Patience::new(Wait::Adaptive);
         let mut never = NEVER;
@@ -320,12 +266,32 @@ mod tests {
             patience.begin();
             spun
         };
-        spin(&mut patience);
-        assert!(patience.habit.spins_long);
+        let short = spin(&mut patience);
+        assert!(patience.habit.spins_long());
         // Unless another thread took the core when it was offered.
-        let spun = spin(&mut patience);
-        assert!(spun >= LONG_SPIN_NS || patience.habit.penalty > 0);
-        assert!(!patience.habit.spins_long);
+        let long = spin(&mut patience);
+        assert!(long > short || !patience.habit.spins_long());
+        assert!(!patience.habit.spins_long());
+    }
+
+    #[test]
+    fn the_core_is_offered_late_or_at_once_or_not_at_all() {
+        let mut patience = Patience::new(Wait::Adaptive);
+        let mut never = NEVER;
+        let mut turns_to_offer = |patience: &mut Patience| {
+            while patience.yields == 0 {
+                assert_eq!(patience.step(&mut never), Step::Again);
+            }
+            patience.turns
+        };
+        assert!(turns_to_offer(&mut patience) > FREE_TURNS + 1);
+        patience.was_lent = true;
+        patience.begin();
+        assert_eq!(turns_to_offer(&mut patience), FREE_TURNS + 1);
+        patience.begin();
+        patience.habit.offered(clock::monotonic_ns(), 1_000_000_000);
+        while patience.step(&mut NEVER.clone()) == Step::Again {}
+        assert_eq!(patience.yields, 0);
     }
 
     #[test]
@@ -336,16 +302,17 @@ mod tests {
         patience.sleeps_until = Some(patience.since);
         patience.begin();
         assert!(
-            !patience.habit.spins_long,
+            !patience.habit.spins_long(),
             "a sleep that nothing else ended"
         );
-        patience.habit.spins_long = true;
+        patience.habit.slept(0, false);
+        assert!(patience.habit.spins_long());
         patience.is_long = true;
         assert_eq!(
             patience.look_at_the_clock(Deadline::passed()),
             Step::TimedOut
         );
-        assert!(!patience.habit.spins_long, "a long spin in vain");
+        assert!(!patience.habit.spins_long(), "a long spin in vain");
     }
 
     #[test]
