@@ -54,8 +54,6 @@ pub(crate) struct Patience {
     since: u64,
     /// When to offer the core next.
     until: u64,
-    /// How long it is to be spent before sleep.
-    budget: u64,
     /// Whether the core was lent to somebody since the last look at the clock.
     was_lent: bool,
     /// Whether the spin has become a long one.
@@ -73,7 +71,6 @@ impl Patience {
             yields: 0,
             since: 0,
             until: 0,
-            budget: 0,
             was_lent: false,
             is_long: false,
             sleeps_until: None,
@@ -106,8 +103,7 @@ impl Patience {
             let now = clock::monotonic_ns();
             // One that its deadline has ended says nothing of when something comes.
             if now < until {
-                let waited = now.saturating_sub(self.since);
-                self.habit.slept(waited, self.budget > 0);
+                self.habit.slept(now.saturating_sub(self.since));
             }
         } else if self.turns > FREE_TURNS {
             self.habit.found(self.was_lent, is_long);
@@ -174,29 +170,21 @@ impl Patience {
         self.was_lent = false;
         if self.turns == FREE_TURNS {
             self.since = now;
-            self.budget = self.habit.budget();
-            self.until = now.saturating_add(self.habit.before_offer(self.budget));
+            self.until = now.saturating_add(self.habit.before_offer());
         }
-        if now < self.until {
-            return Step::Again;
+        if now >= self.until {
+            if self.yields >= YIELDS && now.saturating_sub(self.since) >= self.habit.budget() {
+                return self.sleep(deadline);
+            }
+            self.offer(now);
         }
-        let spun = now.saturating_sub(self.since);
-        if self.habit.keeps(now) {
-            return match spun >= self.budget.min(SPIN_NS) {
-                true => self.sleep(deadline),
-                false => Step::Again,
-            };
-        }
-        if self.yields >= YIELDS && spun >= self.budget {
-            return self.sleep(deadline);
-        }
-        self.offer(now);
         Step::Again
     }
 
     fn sleep(&mut self, deadline: Deadline) -> Step {
-        self.is_long = false;
-        self.habit.spun_in_vain();
+        if std::mem::take(&mut self.is_long) {
+            self.habit.give_up();
+        }
         self.sleeps_until = Some(deadline.as_ns().unwrap_or(u64::MAX));
         Step::Sleep
     }
@@ -207,7 +195,7 @@ impl Patience {
         thread::give_way();
         let back = clock::monotonic_ns();
         let away = back.saturating_sub(now);
-        self.was_lent = self.habit.offered(back, away);
+        self.was_lent = Habit::was_lent(away);
         if self.yields < YIELDS || !self.habit.spins_long() {
             return;
         }
@@ -275,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_core_is_offered_late_or_at_once_or_not_at_all() {
+    fn the_core_is_offered_late_or_at_once() {
         let mut patience = Patience::new(Wait::Adaptive);
         let mut never = NEVER;
         let mut turns_to_offer = |patience: &mut Patience| {
@@ -288,10 +276,6 @@ mod tests {
         patience.was_lent = true;
         patience.begin();
         assert_eq!(turns_to_offer(&mut patience), FREE_TURNS + 1);
-        patience.begin();
-        patience.habit.offered(clock::monotonic_ns(), 1_000_000_000);
-        while patience.step(&mut NEVER.clone()) == Step::Again {}
-        assert_eq!(patience.yields, 0);
     }
 
     #[test]
@@ -305,7 +289,7 @@ mod tests {
             !patience.habit.spins_long(),
             "a sleep that nothing else ended"
         );
-        patience.habit.slept(0, false);
+        patience.habit.slept(0);
         assert!(patience.habit.spins_long());
         patience.is_long = true;
         assert_eq!(
