@@ -223,13 +223,6 @@ impl Seat {
         self.with((), Core::watch);
     }
 
-    /// Looks no more, for whatever reason: the client rings when it has made room for answers that wait.
-    pub(super) fn turn_away(&self) {
-        self.with((), |core| {
-            core.turn_away();
-        });
-    }
-
     /// Has the client ring from now on: `true`, or `false` if there is something to do already.
     pub(super) fn watch_no_longer(&self) -> bool {
         self.with(true, Core::watch_no_longer)

@@ -68,7 +68,6 @@ impl Server {
         self.hot.pop_front();
         if let Some(seated) = self.seated(slot) {
             seated.hot = false;
-            seated.seat.turn_away();
         }
         self.suspects.quarantine.put_aside(slot, deaths);
         self.call_suspects();

@@ -217,8 +217,7 @@ impl Server {
         };
         seated.up.drain();
         if seated.seat.has_left() {
-            self.last_words(slot);
-            return self.end(slot, End::Left, Status::Closed);
+            return self.say_good_bye(slot);
         }
         // One that turned away as it had no room for answers could come again and again.
         let next = !seated.seat.is_stuck();
@@ -259,19 +258,27 @@ impl Server {
             return;
         };
         seated.hot = false;
-        if !seated.seat.watch_no_longer() {
+        if seated.seat.has_left() {
+            self.say_good_bye(slot);
+        } else if !seated.seat.watch_no_longer() {
             self.heat(slot);
         }
     }
 
-    /// Lets every session go cold: `true` if the server may sleep, `false` if one has work.
+    /// Ends the session of a client that has left.
+    fn say_good_bye(&mut self, slot: u32) {
+        self.last_words(slot);
+        self.end(slot, End::Left, Status::Closed);
+    }
+
+    /// Lets every session go cold: `true` if the server may sleep, `false` if there is work, or something to tell.
     pub(super) fn cool_all(&mut self) -> bool {
         self.turn = 0;
         let rang = std::mem::take(&mut self.rang);
         for slot in rang.into_iter().chain(std::mem::take(&mut self.hot)) {
             self.cool(slot);
         }
-        !self.is_watching()
+        !self.is_watching() && self.ready.is_empty()
     }
 
     /// Whether any session is to be given turns.

@@ -10,7 +10,7 @@ use crate::sys::thread;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
     /// Spins for a moment, gives way to others, then sleeps: fast while messages come quickly, and no CPU time when
-    /// none come. It learns from wait to wait how long to spin, and whether the peer shares its core or others compute on it.
+    /// none come. It learns from wait to wait how long to spin, and whether the peer shares its core.
     #[default]
     Adaptive,
     /// Never sleeps: the shortest times, for a core of its own.
@@ -159,6 +159,9 @@ impl Patience {
             if std::mem::take(&mut self.is_long) {
                 self.habit.give_up();
             }
+            // Else it teaches nothing, as nothing has come.
+            (self.turns, self.yields, self.was_lent) = (0, 0, false);
+            self.sleeps_until = None;
             return Step::TimedOut;
         }
         match self.wait {
@@ -193,8 +196,11 @@ impl Patience {
     fn offer(&mut self, now: u64) {
         self.yields += 1;
         thread::give_way();
-        let back = clock::monotonic_ns();
-        let away = back.saturating_sub(now);
+        self.came_back(now, clock::monotonic_ns());
+    }
+
+    fn came_back(&mut self, from: u64, back: u64) {
+        let away = back.saturating_sub(from);
         self.was_lent = Habit::was_lent(away);
         if self.yields < YIELDS || !self.habit.spins_long() {
             return;
@@ -258,8 +264,8 @@ mod tests {
         assert!(patience.habit.spins_long());
         // Unless another thread took the core when it was offered.
         let long = spin(&mut patience);
-        assert!(long > short || !patience.habit.spins_long());
         assert!(!patience.habit.spins_long());
+        assert!(long > 2 * short || patience.yields < 3, "{short}, {long}");
     }
 
     #[test]
@@ -272,10 +278,44 @@ mod tests {
             }
             patience.turns
         };
-        assert!(turns_to_offer(&mut patience) > FREE_TURNS + 1);
-        patience.was_lent = true;
+        let mut offered_after = |patience: &mut Patience, away: u64| {
+            let turns = turns_to_offer(patience);
+            patience.came_back(0, away);
+            patience.begin();
+            turns
+        };
+        assert!(offered_after(&mut patience, 5_000) > FREE_TURNS + 1);
+        assert_eq!(offered_after(&mut patience, 300), FREE_TURNS + 1);
+        assert!(offered_after(&mut patience, 5_000) > FREE_TURNS + 1);
+        turns_to_offer(&mut patience);
+        patience.came_back(0, 300);
+        patience.came_back(0, 5_000);
+        assert_eq!(
+            patience.look_at_the_clock(Deadline::passed()),
+            Step::TimedOut
+        );
         patience.begin();
-        assert_eq!(turns_to_offer(&mut patience), FREE_TURNS + 1);
+        assert_eq!(
+            turns_to_offer(&mut patience),
+            FREE_TURNS + 1,
+            "that taught nothing"
+        );
+    }
+
+    #[test]
+    fn a_spin_becomes_a_long_one_where_nobody_else_wants_the_core() {
+        for (away, is_long) in [(300, true), (50_000, false)] {
+            let mut patience = Patience::new(Wait::Adaptive);
+            patience.habit.slept(0);
+            patience.came_back(0, away);
+            assert!(!patience.is_long, "it was offered once");
+            patience.yields = YIELDS;
+            patience.came_back(0, away);
+            assert_eq!(
+                (patience.is_long, patience.habit.spins_long()),
+                (is_long, is_long)
+            );
+        }
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! Clients that leave their server no room for answers, and how it learns that there is some.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 use super::wronged::request;
 use crate::client::missed::*;
 use crate::client::{Client, ClientOptions, Request};
 use crate::directory::testing::Scratch;
-use crate::server::{Incoming, Server};
+use crate::server::{End, Event, Incoming, Server};
 use crate::sys::clock::Deadline;
 use crate::sys::poll;
 
 /// Nearly a quarter of the smallest ring, which is the most that one may take.
 const ANSWER: [u8; 950] = [7; 950];
 const FIT: usize = 4;
+/// More looks than between two looks for bells.
+const LOOKS: usize = 1024;
 
 fn connect(server: &mut Server, at: &Scratch) -> Client {
     let options = ClientOptions::new().directory(at.path());
@@ -59,6 +62,81 @@ fn a_server_that_looks_finds_room_without_being_rung() {
         answered += take_all(&mut client);
         assert!(!is_rung(&server), "after {answered}");
     }
+}
+
+#[test]
+fn an_answer_that_finds_no_room_when_the_server_has_seen_that_nothing_is_asked_is_sent_when_there_is_some()
+ {
+    let at = Scratch::new();
+    let mut server = bind(&at, "svc");
+    let mut client = connect(&mut server, &at);
+    ask(&mut client, FIT + 1);
+    let asked = asked(&mut server, FIT + 1);
+    assert!(server.try_next().unwrap().is_none());
+    for request in asked {
+        request.reply(&ANSWER).unwrap();
+    }
+    let mut answered = take_all(&mut client);
+    // A bell is looked for once in so many looks.
+    for _ in 0..=LOOKS {
+        assert!(server.try_next().unwrap().is_none());
+        answered += take_all(&mut client);
+    }
+    assert_eq!(answered, FIT + 1);
+}
+
+#[test]
+fn what_comes_too_late_does_not_keep_a_draining_server_awake() {
+    let at = Scratch::new();
+    let mut server = bind(&at, "svc");
+    let mut client = connect(&mut server, &at);
+    ask(&mut client, 1);
+    let in_hand = request(&mut server);
+    server.drain(SOON);
+    ask(&mut client, 1);
+    while server.try_next().unwrap().is_some() {}
+    assert!(server.arm().unwrap());
+    in_hand.reply("").unwrap();
+    assert!(is_rung(&server));
+    assert!(matches!(server.try_next().unwrap(), Some(Event::Drained)));
+}
+
+#[test]
+fn a_client_that_leaves_and_does_not_ring_is_seen_to_before_the_server_sleeps() {
+    let at = Scratch::new();
+    let mut server = bind(&at, "svc");
+    let mut client = connect(&mut server, &at);
+    client.notify(Request::new(ECHO, "last words")).unwrap();
+    let line = &client.link(0).unwrap().memory.client;
+    line.leaving.store(1, Ordering::Relaxed);
+    assert!(matches!(server.try_next().unwrap(), Some(Event::Notify(_))));
+    assert!(server.try_next().unwrap().is_none());
+    assert!(!server.arm().unwrap());
+    let event = server.try_next().unwrap();
+    assert!(
+        matches!(event, Some(Event::Disconnected(_, End::Left))),
+        "{event:?}"
+    );
+    assert!(server.arm().unwrap());
+}
+
+#[test]
+fn a_ring_that_breaks_while_an_answer_waits_for_room_ends_its_session_before_sleep() {
+    let at = Scratch::new();
+    let mut server = bind(&at, "svc");
+    let mut client = connect(&mut server, &at);
+    ask(&mut client, FIT + 1);
+    for request in asked(&mut server, FIT + 1) {
+        request.reply(&ANSWER).unwrap();
+    }
+    let control = client.link(0).unwrap().memory.replies.control();
+    control.head.store(1 << 60, Ordering::Relaxed);
+    assert!(!server.arm().unwrap());
+    let event = server.try_next().unwrap();
+    assert!(
+        matches!(event, Some(Event::Disconnected(_, End::Corrupt(_)))),
+        "{event:?}"
+    );
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl Core {
     }
 
     /// Publishes what was kept: `false` if some is left. The client rings when it has made room, unless the server's thread
-    /// looks by itself.
+    /// looks for it.
     #[inline]
     pub(super) fn flush(&mut self) -> Result<bool, Broken> {
         if self.outbox.is_empty() {
@@ -173,7 +173,8 @@ impl Core {
     #[cold]
     fn flush_outbox(&mut self) -> Result<bool, Broken> {
         while let Some((ticket, outgoing)) = self.outbox.pop_front() {
-            if self.push(outgoing.header, outgoing.payload.as_slice())? {
+            let pushed = self.push(outgoing.header, outgoing.payload.as_slice());
+            if matches!(pushed, Ok(true)) {
                 if let Some(ticket) = ticket {
                     self.commit(ticket);
                 }
@@ -182,7 +183,8 @@ impl Core {
             }
             let len = ReplyHeader::LENGTH + outgoing.payload.as_slice().len();
             self.outbox.push_front((ticket, outgoing));
-            if self.watched || self.replies.sleep(u32::try_from(len).unwrap_or(u32::MAX))? {
+            pushed?;
+            if self.looks_for_room || self.replies.sleep(u32::try_from(len).unwrap_or(u32::MAX))? {
                 return Ok(false);
             }
         }

@@ -70,8 +70,8 @@ pub(super) struct Core {
     pub(super) taken: Ledger,
     /// Answers that found no room. While there are any, nothing is taken.
     pub(super) outbox: VecDeque<(Option<u64>, Outgoing<'static>)>,
-    /// Whether the server's thread looks at the session by itself, so that the client need not ring.
-    pub(super) watched: bool,
+    /// Whether the server's thread found no room for what is in the outbox, and looks again by itself: the client need not ring.
+    pub(super) looks_for_room: bool,
     /// Whether it has turned away while there was something in the outbox.
     pub(super) stuck: bool,
     pub(super) mapped: Mapped,
@@ -121,7 +121,7 @@ impl Core {
             up,
             taken: Ledger::default(),
             outbox: VecDeque::new(),
-            watched: false,
+            looks_for_room: false,
             stuck: false,
             mapped: Mapped::new(Side::Request),
             draining: None,
@@ -150,25 +150,21 @@ impl Core {
     }
 
     pub(super) fn watch(&mut self) {
-        self.watched = true;
         self.stuck = false;
         self.requests.wake();
-    }
-
-    /// Has the client ring when it has made room for answers that wait for it. Whether there are any.
-    pub(super) fn turn_away(&mut self) -> bool {
-        self.watched = false;
-        self.stuck = matches!(self.flush(), Ok(false));
-        self.stuck
     }
 
     /// `false` if there is something to do, which may be to find out what is wrong.
     pub(super) fn watch_no_longer(&mut self) -> bool {
         self.give_room();
-        let blocked = self.turn_away();
-        let asleep = matches!(self.requests.sleep(), Ok(true));
+        self.looks_for_room = false;
+        let Ok(is_flushed) = self.flush() else {
+            return false;
+        };
+        self.stuck = !is_flushed;
+        let is_asleep = matches!(self.requests.sleep(), Ok(true));
         // What is left alone does not keep the server awake.
-        blocked || self.is_quiet() || (asleep && !self.has_left())
+        self.stuck || is_asleep || self.is_late() || self.is_quiet()
     }
 
     pub(super) fn has_left(&self) -> bool {

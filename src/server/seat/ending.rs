@@ -60,6 +60,11 @@ impl Core {
         })
     }
 
+    /// Whether the next record came too late.
+    pub(super) fn is_late(&mut self) -> bool {
+        matches!(self.requests.peek(), Ok(Some(found)) if self.is_left_alone(&found))
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.ended
     }

@@ -115,9 +115,11 @@ impl Core {
         if self.ended {
             return Err(self.broken.take().map_or(self.nothing(), Next::from));
         }
+        self.looks_for_room = true;
         if !self.flush()? {
             return Err(Next::Blocked);
         }
+        self.looks_for_room = false;
         let found = match self.requests.peek()? {
             Some(found) if !self.is_left_alone(&found) => found,
             _ => {

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use super::{FREE, Segment};
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ pub(super) const GRAIN: u64 = 64 << 10;
 /// 10.2 (AMD Zen 4, 2026).
 pub(super) const ROOM: u64 = 1 << 20;
 
-/// So many payloads in a segment that is smaller are often.
+/// So many payloads that found the smaller segment used last free again are often.
 const OFTEN: u32 = 64;
 
 /// Payloads begin at multiples of this.
@@ -34,7 +34,7 @@ pub(super) struct Kept {
     /// The one used last mostly stands last.
     segments: Vec<Own>,
     next: u64,
-    /// How many payloads smaller segments have held since the last look for a larger one.
+    /// How many payloads found a smaller segment that was used last free again, since the last look for a larger one.
     again: u32,
 }
 
@@ -158,8 +158,12 @@ impl Own {
     // SYNC(hand-over-free): pairs with `Segment::mark_free`.
     #[inline]
     fn is_free(&self) -> bool {
-        Arc::strong_count(&self.segment) == 1
-            && self.segment.control.in_use.load(Ordering::Acquire) == FREE
+        if Arc::strong_count(&self.segment) != 1 {
+            return false;
+        }
+        // What who held it wrote there last is seen, as its hold was let go of before it was counted.
+        fence(Ordering::Acquire);
+        self.segment.control.in_use.load(Ordering::Acquire) == FREE
     }
 
     /// Whether it holds `len` bytes, and is not much larger than those that would be made for them.

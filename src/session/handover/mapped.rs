@@ -1,22 +1,40 @@
 //! The other side's segments.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::kept::ROOM;
 use super::{CONTROL_LEN, FINGERPRINT, Segment, Side, unusable};
 use crate::directory::Directory;
 use crate::error::Result;
 use crate::segment::SegmentOptions;
 
-/// The most that are kept mapped: as many large payloads as can be on their way without mapping any of their segments twice.
+/// The most that one side of a session keeps mapped: as many large payloads as can be on their way without mapping any of their
+/// segments twice.
 const MOST: usize = 128;
 
-/// The peer's segments that were mapped, as long as it keeps them.
+/// The most of more than [`ROOM`], and the most where the process has [`ALL`] already.
+const FEW: usize = 4;
+
+/// So many mappings leave three quarters of what Linux allows a process by itself (65,530) to others.
+const ALL: usize = 16_384;
+
+/// How many all sessions of this process have.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Once in so many payloads it is looked whether the peer has removed segments.
+const USES_A_LOOK: u32 = 64;
+
+/// The peer's segments that were mapped, and that it has not removed as far as was looked.
 #[derive(Debug)]
 pub(crate) struct Mapped {
     side: Side,
     segments: Vec<Arc<Segment>>,
     /// Which was used last.
     last: usize,
+    uses: u32,
+    /// What of [`COUNT`] are these.
+    counted: usize,
 }
 
 impl Mapped {
@@ -25,15 +43,22 @@ impl Mapped {
             side,
             segments: Vec::new(),
             last: 0,
+            uses: 0,
+            counted: 0,
         }
     }
 
-    /// The peer's segment `number`, if it is the one that was used last, or the one behind that, and holds `len` bytes.
+    /// The peer's segment `number`, if it is the one that was used last, or the one behind that, and holds `len` bytes. `None` also
+    /// when it is time to look what was removed, which [`open`](Mapped::open) does.
     #[inline]
     pub(crate) fn near(&mut self, number: u64, len: u64) -> Option<Arc<Segment>> {
+        if self.uses >= USES_A_LOOK {
+            return None;
+        }
         for index in [self.last, self.behind_last()] {
             let segment = self.segments.get(index)?;
             if segment.number == number && len <= segment.capacity() {
+                self.uses += 1;
                 self.last = index;
                 return Some(Arc::clone(segment));
             }
@@ -64,6 +89,10 @@ impl Mapped {
         number: u64,
         len: u64,
     ) -> Result<Arc<Segment>> {
+        self.uses += 1;
+        if self.uses >= USES_A_LOOK {
+            self.let_go();
+        }
         let is_it = |segment: &Arc<Segment>| segment.number == number;
         self.last = match self.segments.iter().position(is_it) {
             Some(index) => index,
@@ -73,18 +102,53 @@ impl Mapped {
         segment.holds(len).map(|()| segment)
     }
 
-    /// Maps the segment `number`, and lets go of those that the peer has removed.
+    /// Maps the segment `number`.
     fn map(&mut self, directory: &Directory, number: u64) -> Result<usize> {
         let opened = SegmentOptions::raw(FINGERPRINT, CONTROL_LEN)
             .open_at(directory, &self.side.name(number))?;
         let segment = Segment::new(number, opened.region());
         let segment = segment.ok_or_else(|| unusable(directory, number))?;
-        self.segments.retain(|segment| !segment.is_removed());
-        if self.segments.len() >= MOST {
-            self.segments.remove(0);
+        self.let_go();
+        let is_large = |segment: &Segment| segment.capacity() > ROOM;
+        if is_large(&segment) {
+            self.keep(FEW - 1, is_large);
         }
+        let is_full = COUNT.load(Ordering::Relaxed) >= ALL;
+        self.keep(if is_full { FEW } else { MOST } - 1, |_| true);
         self.segments.push(Arc::new(segment));
+        self.count();
         Ok(self.segments.len() - 1)
+    }
+
+    /// Lets go of segments that the peer has removed.
+    fn let_go(&mut self) {
+        self.uses = 0;
+        self.segments.retain(|segment| !segment.is_removed());
+        self.count();
+    }
+
+    /// Lets go of the oldest of those that are `such`, until at most so many are left.
+    fn keep(&mut self, most: usize, such: impl Fn(&Segment) -> bool) {
+        let count = self.segments.iter().filter(|it| such(it)).count();
+        let mut surplus = count.saturating_sub(most);
+        self.segments.retain(|segment| {
+            let goes = surplus > 0 && such(segment);
+            surplus -= usize::from(goes);
+            !goes
+        });
+    }
+
+    fn count(&mut self) {
+        let count = self.segments.len();
+        COUNT.fetch_add(count.wrapping_sub(self.counted), Ordering::Relaxed);
+        self.counted = count;
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        self.segments.clear();
+        self.count();
     }
 }
 
@@ -93,6 +157,7 @@ mod tests {
     use super::*;
     use crate::directory::testing::Scratch;
     use crate::session::handover::Pool;
+    use crate::sys::testing::alone;
 
     const LEN: u64 = 100_000;
     /// More than a pool keeps.
@@ -117,15 +182,16 @@ mod tests {
             let first = mapped.open(directory, number, LEN).unwrap();
             assert!(Arc::ptr_eq(&mapped.near(number, LEN).unwrap(), &first));
         }
-        let mut near = 0;
-        for number in numbers(&pool, &at, MANY).into_iter().chain(0..5) {
-            near += u32::from(mapped.near(number, LEN).is_some());
+        for number in numbers(&pool, &at, MANY) {
             assert!(mapped.near(number, 1 << 40).is_none());
             let again = mapped.open(|| unreachable!(), number, LEN).unwrap();
             assert_eq!(again.number(), number);
             assert!(mapped.open(|| unreachable!(), number, 1 << 40).is_err());
         }
-        assert!(near > 0);
+        let (last, behind) = (MANY as u64 - 1, 0);
+        mapped.open(|| unreachable!(), last, LEN).unwrap();
+        assert!(mapped.near(behind, LEN).is_some());
+        assert!(mapped.near(last, LEN).is_none(), "it is before that");
     }
 
     #[test]
@@ -146,6 +212,65 @@ mod tests {
         assert!((1..MANY / 2).contains(&left), "{left}");
         assert_eq!(mapped.segments.len(), left + 1);
         assert!(mapped.near(number, LEN).is_some());
+    }
+
+    #[test]
+    fn what_the_peer_has_removed_is_let_go_of_though_no_other_one_is_mapped() {
+        let at = Scratch::new();
+        let directory = || Directory::open(at.path());
+        let pool = Pool::new(Side::Request, 0);
+        let mut mapped = Mapped::new(Side::Request);
+        for number in numbers(&pool, &at, MANY) {
+            mapped.open(directory, number, LEN).unwrap();
+        }
+        assert!(pool.lease(directory, u64::MAX / 2, 0).is_err());
+        let number = pool.lease(directory, LEN, 0).unwrap().segment().number();
+        for _ in 0..=USES_A_LOOK {
+            if mapped.near(number, LEN).is_none() {
+                mapped.open(|| unreachable!(), number, LEN).unwrap();
+            }
+        }
+        assert!(mapped.segments.len() < 5, "{}", mapped.segments.len());
+    }
+
+    #[test]
+    fn few_large_ones_are_mapped() {
+        let at = Scratch::new();
+        let directory = || Directory::open(at.path());
+        let pool = Pool::new(Side::Reply, 0);
+        let mut mapped = Mapped::new(Side::Reply);
+        let long = ROOM + 1;
+        let large: Vec<_> = (0..MANY)
+            .map(|_| pool.lease(directory, long, 0).unwrap())
+            .collect();
+        for number in numbers(&pool, &at, MANY) {
+            mapped.open(directory, number, LEN).unwrap();
+        }
+        for lease in &large {
+            let number = lease.segment().number();
+            mapped.open(directory, number, long).unwrap();
+        }
+        assert_eq!(mapped.segments.len(), MANY + FEW);
+    }
+
+    #[test]
+    fn where_the_process_has_many_few_are_mapped() {
+        alone!("where_the_process_has_many_few_are_mapped", || {
+            let at = Scratch::new();
+            let directory = || Directory::open(at.path());
+            let pool = Pool::new(Side::Reply, 0);
+            let mut mapped = Mapped::new(Side::Reply);
+            for number in numbers(&pool, &at, MANY) {
+                mapped.open(directory, number, LEN).unwrap();
+            }
+            assert_eq!(COUNT.fetch_add(ALL, Ordering::Relaxed), MANY);
+            mapped
+                .open(directory, numbers(&pool, &at, MANY + 1)[MANY], LEN)
+                .unwrap();
+            assert_eq!(mapped.segments.len(), FEW);
+            drop(mapped);
+            assert_eq!(COUNT.load(Ordering::Relaxed), ALL);
+        });
     }
 
     #[test]

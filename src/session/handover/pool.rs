@@ -108,15 +108,16 @@ impl Pool {
     /// Room in a new segment. Where a larger one is due and cannot be had, the one that is at hand does.
     #[cold]
     fn make_room(&self, directory: impl Fn() -> Result<Directory>, len: u64) -> Result<Room> {
-        if self.kept().is_due() {
-            if let Ok(room) = self.make(&directory, len, ROOM) {
-                return Ok(room);
-            }
-            if let Some(room) = self.kept().find(len) {
-                return Ok(room);
-            }
+        let is_due = self.kept().is_due();
+        if is_due && let Ok(room) = self.make(&directory, len, ROOM) {
+            return Ok(room);
         }
-        self.make(&directory, len, 0)
+        // Where it is not due any more, another thread makes it just now.
+        let found = self.kept().find(len);
+        match found {
+            Some(room) => Ok(room),
+            None => self.make(&directory, len, 0),
+        }
     }
 
     /// Room for `len` bytes in a new segment of at least so many and `least`.
@@ -129,7 +130,8 @@ impl Pool {
         let directory = directory()?;
         let (number, surplus) = self.kept().replace()?;
         for segment in surplus {
-            SharedSegment::<[u8]>::unlink_at(&directory, &self.side.name(segment.number))?;
+            // What cannot be removed goes with the session.
+            let _ = SharedSegment::<[u8]>::unlink_at(&directory, &self.side.name(segment.number));
             segment.mark_removed();
         }
         let capacity = len

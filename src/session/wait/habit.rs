@@ -81,6 +81,7 @@ impl Habit {
 
     /// A sleep has ended, after so many nanoseconds of waiting.
     pub(super) fn slept(&mut self, waited: u64) {
+        self.gives_way = false;
         if waited <= SHORT_WAIT_NS {
             self.spins_long = self.skip == 0;
             self.skip = self.skip.saturating_sub(1);
@@ -126,5 +127,8 @@ mod tests {
             let before = if is_lent { 0 } else { SPIN_NS };
             assert_eq!(habit.before_offer(), before, "away for {away}");
         }
+        habit.found(true, false);
+        habit.slept(0);
+        assert_eq!(habit.before_offer(), SPIN_NS, "it was offered in vain");
     }
 }
