@@ -87,6 +87,11 @@ impl Way {
     }
 }
 
+/// Whether AMD has made the processor, whose caches and string instruction behave otherwise.
+pub(crate) fn is_amd() -> bool {
+    blocks::is_amd()
+}
+
 /// From so many bytes on it may pay to choose the way.
 pub(crate) const LONG: usize = 32 << 10;
 
@@ -181,6 +186,10 @@ fn store_bytes(word: &AtomicU64, at: usize, bytes: &[u8]) {
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
 mod blocks {
     use super::{AtomicU64, WORD, Way};
+
+    pub(super) fn is_amd() -> bool {
+        false
+    }
 
     pub(super) fn load_long(_: &[AtomicU64], _: &mut [[u8; WORD]], _: Way) -> bool {
         false

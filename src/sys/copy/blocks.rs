@@ -179,7 +179,7 @@ unsafe fn copy_64(to: *mut u8, from: *const u8, len: usize) {
 
 /// Only processors made by AMD have SSE4a.
 #[inline]
-fn is_amd() -> bool {
+pub(super) fn is_amd() -> bool {
     std::arch::is_x86_feature_detected!("sse4a")
 }
 
