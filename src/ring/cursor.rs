@@ -17,13 +17,14 @@
 //! when it has been answered, so that a successor of a dead server finds it again.
 //!
 //! Where all that was published is freed, the producer of a session's ring may *rewind*: both sides go on at the next multiple
-//! of the capacity, where the memory begins, so that the same cache lines are used again and again. A third word,
-//! `rewound`, says which index that is. It lies between the tail that the consumer knows and the one that it then sees, and
-//! the consumer goes on there. To the producer, a `head` that stands where it stood before means that index too, until the
-//! consumer has freed something behind it.
+//! of the capacity, where the memory begins, so that the same cache lines are used again and again. The lowest bit of the tail's
+//! word says so ([`REWOUND`]), until the producer knows that the consumer has freed something behind that index, which is the
+//! last multiple before the tail. A consumer that has not been there yet goes on there. To the producer, a
+//! `head` that stands where it stood before means that index too. (A word of its own would be a second store to a line that
+//! the consumer looks at, which takes it away between the two.)
 //!
 //! A producer that finds no room looks at `head` again and again, and the consumer's stores to it then wait for its line each
-//! time. So where nothing else wants it sooner, many records are freed by one store; a fourth word, `done`, which the producer does not
+//! time. So where nothing else wants it sooner, many records are freed by one store; a third word, `done`, which the producer does not
 //! look at, says where a successor is to begin if it is ahead of `head`.
 //!
 //! Each side keeps a copy of the other's index and looks at the shared word only when the copy says that there
@@ -34,7 +35,6 @@
 //!
 //! * `SYNC(record)`: [`ProducerCursor::publish`] stores the tail with release; [`ConsumerCursor::look`]
 //!   loads it with acquire. What the producer wrote before is seen by the consumer after.
-//!   That of `rewound` is one of those writes.
 //! * `SYNC(room)`: [`ConsumerCursor::release`] stores the head with release; [`ProducerCursor::reserve`]
 //!   loads it with acquire. The consumer's reads are over before the producer writes over them.
 //!
@@ -59,12 +59,24 @@ fn within(found: u64, from: u64, span: u64) -> bool {
     found.is_multiple_of(8) && found.wrapping_sub(from) <= span
 }
 
+/// In the word of a tail: the ring was rewound, and the consumer is not known to have freed anything since.
+const REWOUND: u64 = 1;
+
+/// What the word of a tail says, in a ring that may be rewound: the index, and the one to which it was rewound.
+#[inline]
+fn told(word: u64, capacity: u64) -> (u64, Option<u64>) {
+    let index = word & !REWOUND;
+    // Something was published behind it, and no more than the capacity.
+    let to = index.wrapping_sub(1) & !(capacity - 1);
+    (index, (word != index).then_some(to))
+}
+
 /// Where the bytes begin that are not freed, in a ring that was taken up: at the head, or further on, where it was rewound to or
 /// passed since.
-fn begin(tail: u64, head: u64, since: u64) -> u64 {
-    match is_ahead(since, head, tail) {
-        true => since,
-        false => head,
+fn begin(tail: u64, head: u64, since: Option<u64>) -> u64 {
+    match since {
+        Some(since) if is_ahead(since, head, tail) => since,
+        _ => head,
     }
 }
 
@@ -89,23 +101,19 @@ pub(crate) struct ProducerCursor {
 }
 
 impl ProducerCursor {
-    /// Takes up a ring of `capacity` bytes whose indices are `tail` and `head`, and that was rewound to `rewound`: zeros for a
-    /// new one, else what a predecessor left. Of one that is never rewound, `head` stands for the last.
+    /// Takes up a ring of `capacity` bytes whose words are `tail` and `head`: zeros for a new one, else what a predecessor left.
     ///
     /// # Errors
     ///
     /// [`Corrupt`] if no correct pair of users could have left these.
-    pub(crate) fn resume(
-        capacity: u64,
-        tail: u64,
-        head: u64,
-        rewound: u64,
-    ) -> Result<Self, Corrupt> {
+    pub(crate) fn resume(capacity: u64, tail: u64, head: u64) -> Result<Self, Corrupt> {
         debug_assert!(capacity.is_power_of_two() && capacity >= 8);
+        let (tail, rewound) = told(tail, capacity);
+        let rewound = rewound.filter(|to| to.wrapping_sub(head) <= capacity);
         let (found, head) = (head, begin(tail, head, rewound));
-        if !head.is_multiple_of(8) {
+        if !found.is_multiple_of(8) {
             return Err(Corrupt::Head {
-                found: head,
+                found,
                 from: tail.wrapping_sub(capacity),
                 to: tail,
             });
@@ -186,7 +194,7 @@ impl ProducerCursor {
     ///
     /// As [`look`](Self::look).
     #[inline]
-    pub(crate) fn rewind<W: Word>(&mut self, head: &W, rewound: &W) -> Result<(), Corrupt> {
+    pub(crate) fn rewind<W: Word>(&mut self, head: &W) -> Result<(), Corrupt> {
         debug_assert_eq!(self.unpublished(), 0);
         let at = self.published & (self.capacity - 1);
         if at == 0 || self.look(head)? < self.capacity {
@@ -196,21 +204,19 @@ impl ProducerCursor {
         self.head = self.published.wrapping_add(self.passed);
         self.published = self.head;
         self.reserved = self.head;
-        // SYNC(record): the tail that the consumer sees beyond it is stored later.
-        rewound.store_relaxed(self.head);
         Ok(())
-    }
-
-    /// Whether the consumer has freed nothing since the last rewind.
-    pub(crate) fn is_rewound(&self) -> bool {
-        self.passed != 0
     }
 
     /// Shows all that was reserved to the consumer. Whatever was to be written there must have been.
     #[inline]
     pub(crate) fn publish<W: Word>(&mut self, tail: &W) {
+        if self.unpublished() == 0 {
+            // A tail that says that the ring was rewound lies behind that index.
+            return;
+        }
+        let rewound = REWOUND * u64::from(self.passed != 0);
         // SYNC(record): pairs with ConsumerCursor::look.
-        tail.store_release(self.reserved);
+        tail.store_release(self.reserved | rewound);
         self.published = self.reserved;
     }
 
@@ -250,6 +256,8 @@ pub(crate) struct ConsumerCursor {
     next: u64,
     /// The producer's index as last seen.
     tail: u64,
+    /// The word that it was seen in, in a ring that may be rewound.
+    word: u64,
     /// Whether the producer had rewound the ring when it last published something.
     rewinds: bool,
 }
@@ -261,19 +269,14 @@ impl ConsumerCursor {
     /// # Errors
     ///
     /// As there.
-    pub(crate) fn resume(
-        capacity: u64,
-        head: u64,
-        tail: u64,
-        rewound: u64,
-    ) -> Result<Self, Corrupt> {
-        ProducerCursor::resume(capacity, tail, head, rewound)?;
-        let head = begin(tail, head, rewound);
+    pub(crate) fn resume(capacity: u64, head: u64, tail: u64) -> Result<Self, Corrupt> {
+        let before = ProducerCursor::resume(capacity, tail, head)?;
         Ok(Self {
             capacity,
-            head,
-            next: head,
-            tail,
+            head: before.head,
+            next: before.head,
+            tail: before.published,
+            word: tail,
             rewinds: false,
         })
     }
@@ -285,9 +288,9 @@ impl ConsumerCursor {
     /// [`Corrupt::Head`] if no correct predecessor could have left that.
     pub(crate) fn go_on<W: Word>(&mut self, done: &W, head: &W) -> Result<(), Corrupt> {
         // SYNC(done): pairs with pass.
-        let begin = begin(self.tail, self.head, done.load_acquire());
+        let begin = begin(self.tail, self.head, Some(done.load_acquire()));
         if begin != self.head {
-            ProducerCursor::resume(self.capacity, self.tail, begin, begin)?;
+            ProducerCursor::resume(self.capacity, self.tail, begin)?;
             self.next = begin;
             self.release(begin, head);
         }
@@ -309,25 +312,26 @@ impl ConsumerCursor {
     ///
     /// # Errors
     ///
-    /// Besides, [`Corrupt::Rewound`] if it was rewound where a record begins that was not freed, or to a place that is not where
-    /// the memory begins.
+    /// Besides, [`Corrupt::Rewound`] if it was rewound when not everything was freed.
     #[inline]
-    pub(crate) fn look_on<W: Word>(&mut self, tail: &W, rewound: &W) -> Result<u64, Corrupt> {
-        // SYNC(record): as there. What is seen after it is at least as new as what was stored before that tail.
-        let found = tail.load_acquire();
-        let to = rewound.load_relaxed();
-        if found == self.tail {
+    pub(crate) fn look_on<W: Word>(&mut self, tail: &W) -> Result<u64, Corrupt> {
+        // SYNC(record): as there.
+        let word = tail.load_acquire();
+        if word == self.word {
             return Ok(self.known());
         }
-        self.rewinds = is_ahead(to, self.tail, found);
-        if self.rewinds {
-            let is_free = self.head == self.tail && to.wrapping_sub(self.tail) <= self.capacity;
-            if !is_free || to & (self.capacity - 1) != 0 {
+        let (found, rewound) = told(word, self.capacity);
+        let rewound = rewound.filter(|to| is_ahead(*to, self.tail, found));
+        self.rewinds = rewound.is_some();
+        if let Some(to) = rewound {
+            if self.head != self.tail || to.wrapping_sub(self.tail) > self.capacity {
                 return Err(Corrupt::Rewound { found: to });
             }
             (self.head, self.next, self.tail) = (to, to, to);
         }
-        self.see(found)
+        let known = self.see(found)?;
+        self.word = word;
+        Ok(known)
     }
 
     /// Takes in the producer's index.
@@ -343,6 +347,12 @@ impl ConsumerCursor {
         }
         self.tail = found;
         Ok(self.known())
+    }
+
+    /// The word of the tail as last seen, in a ring that may be rewound.
+    #[inline]
+    pub(crate) fn word(&self) -> u64 {
+        self.word
     }
 
     /// The published bytes that were not read yet, as far as this side knows without looking.
@@ -420,8 +430,8 @@ mod tests {
         // Just before the indices wrap.
         let start = u64::MAX - 39;
         let (tail, head) = words(start);
-        let mut producer = ProducerCursor::resume(CAPACITY, start, start, start).unwrap();
-        let mut consumer = ConsumerCursor::resume(CAPACITY, start, start, start).unwrap();
+        let mut producer = ProducerCursor::resume(CAPACITY, start, start).unwrap();
+        let mut consumer = ConsumerCursor::resume(CAPACITY, start, start).unwrap();
         assert_eq!(producer.reserve(40, &head), Ok(start));
         assert_eq!(producer.reserve(24, &head), Ok(0));
         assert_eq!(producer.reserve(8, &head), Err(Refused::Full));
@@ -443,7 +453,7 @@ mod tests {
     #[test]
     fn what_was_abandoned_is_never_seen() {
         let (tail, head) = words(0);
-        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0, 0).unwrap();
+        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0).unwrap();
         assert_eq!(producer.reserve(24, &head), Ok(0));
         producer.publish(&tail);
         assert_eq!(producer.reserve(40, &head), Ok(24));
@@ -457,8 +467,8 @@ mod tests {
     #[test]
     fn a_record_is_freed_when_the_index_has_passed_it() {
         let start = u64::MAX - 31;
-        let ((tail, head), rewound) = (words(start), AtomicU64::new(start));
-        let mut producer = ProducerCursor::resume(CAPACITY, start, start, start).unwrap();
+        let (tail, head) = words(start);
+        let mut producer = ProducerCursor::resume(CAPACITY, start, start).unwrap();
         let ats = [(); 3].map(|()| producer.reserve(16, &head).unwrap());
         producer.publish(&tail);
         let freed = |producer: &ProducerCursor| ats.map(|at| producer.has_freed(at));
@@ -467,7 +477,7 @@ mod tests {
         producer.look(&head).unwrap();
         assert_eq!(freed(&producer), [true, true, false]);
         head.store_release(tail.load_relaxed());
-        producer.rewind(&head, &rewound).unwrap();
+        producer.rewind(&head).unwrap();
         assert_eq!(freed(&producer), [true; 3]);
         let next = producer.reserve(16, &head).unwrap();
         assert!(freed(&producer) == [true; 3] && !producer.has_freed(next));
@@ -478,19 +488,19 @@ mod tests {
 
     #[test]
     fn the_next_record_is_expected_where_the_last_one_would_have_had_it() {
-        let ((tail, head), rewound) = (words(0), AtomicU64::new(0));
-        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0, 0).unwrap();
-        let mut consumer = ConsumerCursor::resume(CAPACITY, 0, 0, 0).unwrap();
+        let (tail, head) = words(0);
+        let mut producer = ProducerCursor::resume(CAPACITY, 0, 0).unwrap();
+        let mut consumer = ConsumerCursor::resume(CAPACITY, 0, 0).unwrap();
         for (rewinds, expected) in [(false, 8), (true, 0), (true, 0), (false, 16), (true, 0)] {
             if rewinds {
-                producer.rewind(&head, &rewound).unwrap();
+                producer.rewind(&head).unwrap();
             }
             producer.reserve(8, &head).unwrap();
             producer.publish(&tail);
-            assert_eq!(consumer.look_on(&tail, &rewound), Ok(8));
+            assert_eq!(consumer.look_on(&tail), Ok(8));
             consumer.advance(8);
             consumer.release(consumer.next(), &head);
-            assert_eq!(consumer.look_on(&tail, &rewound), Ok(0));
+            assert_eq!(consumer.look_on(&tail), Ok(0));
             assert_eq!(consumer.expected() & (CAPACITY - 1), expected);
         }
     }
@@ -499,10 +509,10 @@ mod tests {
     fn who_takes_over_goes_on_behind_what_was_passed_and_frees_it() {
         let start = u64::MAX - 15;
         let ((tail, head), done) = (words(start), AtomicU64::new(start));
-        let mut producer = ProducerCursor::resume(CAPACITY, start, start, start).unwrap();
+        let mut producer = ProducerCursor::resume(CAPACITY, start, start).unwrap();
         let take_over = || {
             let [head_was, tail_was] = [&head, &tail].map(Word::load_relaxed);
-            let mut consumer = ConsumerCursor::resume(CAPACITY, head_was, tail_was, head_was)?;
+            let mut consumer = ConsumerCursor::resume(CAPACITY, head_was, tail_was)?;
             consumer.go_on(&done, &head)?;
             Ok(consumer)
         };
@@ -545,21 +555,21 @@ mod tests {
     fn indices_that_no_correct_pair_leaves_are_corrupt() {
         for (tail, head) in [(72, 0), (8, 16), (0, 8), (4, 0), (8, 4), (u64::MAX, 0)] {
             assert!(
-                ProducerCursor::resume(CAPACITY, tail, head, head).is_err(),
+                ProducerCursor::resume(CAPACITY, tail, head).is_err(),
                 "{tail} {head}"
             );
             assert!(
-                ConsumerCursor::resume(CAPACITY, head, tail, head).is_err(),
+                ConsumerCursor::resume(CAPACITY, head, tail).is_err(),
                 "{tail} {head}"
             );
         }
         for (tail, head) in [(64, 0), (0, 0), (8, 8), (24, u64::MAX - 39)] {
             assert!(
-                ProducerCursor::resume(CAPACITY, tail, head, head).is_ok(),
+                ProducerCursor::resume(CAPACITY, tail, head).is_ok(),
                 "{tail} {head}"
             );
             assert!(
-                ConsumerCursor::resume(CAPACITY, head, tail, head).is_ok(),
+                ConsumerCursor::resume(CAPACITY, head, tail).is_ok(),
                 "{tail} {head}"
             );
         }
@@ -569,7 +579,7 @@ mod tests {
     fn a_head_that_is_misaligned_went_back_or_ran_ahead_is_corrupt() {
         for found in [4, 65, 8, u64::MAX - 7, 56, 104, u64::MAX] {
             let head = AtomicU64::new(found);
-            let mut producer = ProducerCursor::resume(CAPACITY, 48, 16, 16).unwrap();
+            let mut producer = ProducerCursor::resume(CAPACITY, 48, 16).unwrap();
             let _ = producer.reserve(32, &head).unwrap();
             let refused = Refused::Corrupt(Corrupt::Head {
                 found,
@@ -584,7 +594,7 @@ mod tests {
     fn a_tail_that_is_misaligned_went_back_or_ran_ahead_is_corrupt() {
         for found in [4, 65, 40, 24, 88, u64::MAX - 7, u64::MAX] {
             let tail = AtomicU64::new(found);
-            let mut consumer = ConsumerCursor::resume(CAPACITY, 16, 48, 16).unwrap();
+            let mut consumer = ConsumerCursor::resume(CAPACITY, 16, 48).unwrap();
             consumer.advance(32);
             let corrupt = Corrupt::Tail {
                 found,

@@ -13,9 +13,8 @@ shared_words! {
     pub(crate) struct Control {
         pub(crate) tail: AtomicU64,
         pub(crate) producer_end: AtomicU64,
-        pub(crate) rewound: AtomicU64,
         pub(crate) limit: AtomicU64,
-        _reserved_0: [AtomicU64; 12],
+        _reserved_0: [AtomicU64; 13],
         pub(crate) head: AtomicU64,
         pub(crate) consumer_end: AtomicU64,
         _reserved_1: [AtomicU64; 6],

@@ -37,10 +37,9 @@
 //!
 //! | offset | bytes | written by | |
 //! | --- | --- | --- | --- |
-//! | 0 | 8 | producer | tail: bytes that were ever published |
+//! | 0 | 8 | producer | tail: bytes that were ever published; bit 0, in a session: it was rewound, and nothing since is known to be freed |
 //! | 8 | 8 | producer | its end of a queue: 0 vacant, 1 taken, 2 closed (unused in a session) |
-//! | 16 | 8 | producer | the index to which it has last rewound (unused in a queue) |
-//! | 24 | 8 | who made a queue | its capacity (unused in a session) |
+//! | 16 | 8 | who made a queue | its capacity (unused in a session) |
 //! | 128 | 8 | consumer | head: bytes that were ever freed |
 //! | 136 | 8 | consumer | its end of a queue |
 //! | 192 | 8 | consumer | where a successor begins, if that is ahead of the head (only in a session's requests) |

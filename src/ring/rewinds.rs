@@ -12,7 +12,7 @@ use super::corrupt::Corrupt;
 use super::cursor::Refused;
 use super::memory::RingMemory;
 use super::raw::{RawConsumer, RawProducer};
-use super::record::{Header, OF_SESSION, record_len};
+use super::record::{Header, OF_SESSION, PLAIN, record_len};
 use super::tests::{ANY, ROUNDS, Random, memory};
 
 const HEADER: Header = Header {
@@ -170,15 +170,42 @@ fn the_one_after_a_producer_that_died_in_a_rewind_goes_on_where_it_was() {
     take(&mut takes).unwrap();
     takes.release_read();
     before.rewind().unwrap();
-    assert_eq!(memory.control().rewound.load(Ordering::Relaxed), 256);
-    // The consumer sees the half of it, and the next producer's records go past that index.
-    assert_eq!(take(&mut takes), None);
+    assert_eq!(before.push(HEADER, [], b"lost"), Ok(256));
+    assert_eq!(take(&mut takes), None, "it was not published");
     let mut after = producer(&memory);
     for at in [64, 128, 192, 256, 320, 384] {
         assert_eq!(put(&mut after, b"two"), at);
         assert_eq!(take(&mut takes), Some((at, b"two".to_vec())));
         takes.release_read();
     }
+}
+
+#[test]
+fn a_tail_says_that_the_ring_was_rewound_until_something_behind_that_is_freed() {
+    let memory = memory(256);
+    let (mut puts, mut takes) = (producer(&memory), consumer(&memory));
+    let tail = || memory.control().tail.load(Ordering::Relaxed);
+    put(&mut puts, b"one");
+    take(&mut takes).unwrap();
+    takes.release_read();
+    assert_eq!(tail(), 64);
+    puts.rewind().unwrap();
+    put(&mut puts, b"two");
+    assert_eq!(tail(), 320 | 1);
+    assert_eq!(take(&mut takes).unwrap().0, 256);
+    // Not freed yet; and the next producer says so too.
+    put(&mut puts, b"three");
+    assert_eq!(tail(), 384 | 1);
+    let mut puts = producer(&memory);
+    put(&mut puts, b"four");
+    assert_eq!(tail(), 448 | 1);
+    assert_eq!([0; 2].map(|_| take(&mut takes).unwrap().0), [320, 384]);
+    takes.release(320);
+    // It learns of that when it needs room.
+    assert_eq!(puts.push(HEADER, [], &[0; 100]), Ok(448));
+    puts.publish();
+    assert_eq!(tail(), 576);
+    assert_eq!(take(&mut takes).unwrap().0, 448);
 }
 
 #[test]
@@ -205,8 +232,8 @@ fn a_successor_begins_at_what_was_put_after_a_rewind() {
 
 #[test]
 fn a_rewind_that_no_producer_makes_is_corrupt() {
-    // Free, and so many bytes further on than the memory begins again.
-    for (is_free, off) in [(true, 8), (true, 64), (true, 256), (false, 0)] {
+    // Not free; and further on than where the memory begins again.
+    for (is_free, found) in [(false, 256), (true, 512), (true, 1 << 40), (false, 512)] {
         let memory = memory(256);
         let (mut puts, mut takes) = (producer(&memory), consumer(&memory));
         put(&mut puts, b"one");
@@ -214,9 +241,31 @@ fn a_rewind_that_no_producer_makes_is_corrupt() {
         if is_free {
             takes.release_read();
         }
-        let found = 256 + off;
-        memory.control().rewound.store(found, Ordering::Relaxed);
-        memory.control().tail.store(found + 64, Ordering::Relaxed);
-        assert_eq!(takes.look(), Err(Corrupt::Rewound { found }));
+        let tail = |word| memory.control().tail.store(word, Ordering::Relaxed);
+        tail((found + 64) | 1);
+        for _ in 0..2 {
+            assert_eq!(takes.look(), Err(Corrupt::Rewound { found }));
+        }
+        let again = RawConsumer::<OF_SESSION>::resume(memory.clone(), ANY);
+        assert_eq!(again.is_ok(), found == 256, "whoever comes next frees all");
     }
+}
+
+/// What a consumer says of this word for a tail, each time it looks.
+fn looks_at<const WORDS: usize>(word: u64) -> [Result<bool, Corrupt>; 2] {
+    let memory = memory(256);
+    let mut takes = RawConsumer::<WORDS>::resume(memory.clone(), ANY).unwrap();
+    memory.control().tail.store(word, Ordering::Relaxed);
+    [(); 2].map(|()| takes.look())
+}
+
+#[test]
+fn a_tail_that_says_what_no_tail_says_is_corrupt() {
+    let corrupt = |found| {
+        let (from, to) = (0, 256);
+        [Err(Corrupt::Tail { found, from, to }); 2]
+    };
+    assert_eq!(looks_at::<OF_SESSION>(64 | 2), corrupt(64 | 2));
+    assert_eq!(looks_at::<OF_SESSION>(64 | 5), corrupt(64 | 4));
+    assert_eq!(looks_at::<PLAIN>(64 | 1), corrupt(64 | 1));
 }

@@ -4,7 +4,7 @@ use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::{ProducerCursor, Refused};
 use crate::ring::memory::RingMemory;
 use crate::ring::record::{
-    Cancel, Header, OF_SESSION, PLAIN, State, WITH_STATE, cancel, header_len, record_len,
+    Cancel, Header, OF_SESSION, State, WITH_STATE, cancel, header_len, record_len,
 };
 use crate::ring::sleep::{Sleeper, Waker};
 use crate::ring::word::Word;
@@ -29,17 +29,8 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         const { assert!(WORDS >= 1 && WORDS <= 3) };
         let control = memory.control();
         let (tail, head) = (control.tail.load_acquire(), control.head.load_acquire());
-        let rewound = match WORDS {
-            PLAIN => head,
-            _ => control.rewound.load_relaxed(),
-        };
-        let cursor = ProducerCursor::resume(memory.capacity() as u64, tail, head, rewound)?;
-        if WORDS >= OF_SESSION && !cursor.is_rewound() {
-            // A predecessor may have died before it put a record where it had rewound to; the tail will pass that.
-            control.rewound.store_relaxed(head);
-        }
         Ok(Self {
-            cursor,
+            cursor: ProducerCursor::resume(memory.capacity() as u64, tail, head)?,
             sleeper: Sleeper::resume(&control.producer_sleep),
             waker: Waker::default(),
             memory,
@@ -141,7 +132,7 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         let control = self.memory.control();
         match self.has_unpublished() {
             true => Ok(()),
-            false => self.cursor.rewind(&control.head, &control.rewound),
+            false => self.cursor.rewind(&control.head),
         }
     }
 

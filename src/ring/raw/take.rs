@@ -103,11 +103,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         const { assert!(WORDS >= 1 && WORDS <= 3) };
         let control = memory.control();
         let (head, tail) = (control.head.load_acquire(), control.tail.load_acquire());
-        let rewound = match WORDS {
-            PLAIN => head,
-            _ => control.rewound.load_relaxed(),
-        };
-        let mut cursor = ConsumerCursor::resume(memory.capacity() as u64, head, tail, rewound)?;
+        let mut cursor = ConsumerCursor::resume(memory.capacity() as u64, head, tail)?;
         if WORDS == WITH_STATE {
             cursor.go_on(&control.done, &control.head)?;
         }
@@ -174,7 +170,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         let control = self.memory.control();
         match WORDS {
             PLAIN => self.cursor.look(&control.tail),
-            _ => self.cursor.look_on(&control.tail, &control.rewound),
+            _ => self.cursor.look_on(&control.tail),
         }
     }
 
@@ -303,6 +299,13 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     /// The index up to which records are known of.
     pub(crate) fn seen(&self) -> u64 {
         self.cursor.next().wrapping_add(self.cursor.known())
+    }
+
+    /// What stood in the tail's word when it was last looked at.
+    #[inline]
+    pub(crate) fn tail_word(&self) -> u64 {
+        const { assert!(WORDS >= OF_SESSION) };
+        self.cursor.word()
     }
 
     /// Looks at the producer's index: whether there are records that were not read.

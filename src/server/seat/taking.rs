@@ -16,7 +16,7 @@ use crate::sys::{clock, copy};
 /// A ring without a record to read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::server) struct Quiet {
-    /// Where its tail stands.
+    /// What stands in the word of its tail.
     pub(in crate::server) tail: u64,
     /// Where the next record is expected.
     pub(in crate::server) next: u64,
@@ -171,7 +171,7 @@ impl Core {
 
     fn nothing(&self) -> Next {
         Next::Nothing(Quiet {
-            tail: self.requests.seen(),
+            tail: self.requests.tail_word(),
             next: self.requests.expected(),
         })
     }

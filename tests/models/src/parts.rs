@@ -94,7 +94,6 @@ impl<O: Orders> Word for Cell<O> {
 /// the indices do not order.
 pub struct Ring<O: Orders> {
     pub tail: Cell<O>,
-    pub rewound: Cell<O>,
     pub head: Cell<O>,
     pub done: Cell<O>,
     pub producer_sleeps: Cell<O>,
@@ -123,7 +122,6 @@ impl<O: Orders> Ring<O> {
         Self {
             start,
             tail: Cell::new(start),
-            rewound: Cell::new(start),
             head: Cell::new(start),
             done: Cell::new(start),
             producer_sleeps: Cell::new(0),
@@ -132,36 +130,34 @@ impl<O: Orders> Ring<O> {
         }
     }
 
+    /// Where the indices of an empty ring stand.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
     pub fn producer(&self) -> ProducerCursor {
-        ProducerCursor::resume(
-            self.data.len() as u64 * 8,
-            self.start,
-            self.start,
-            self.start,
-        )
-        .unwrap()
+        self.producer_from(self.start, self.start)
     }
 
     pub fn consumer(&self) -> ConsumerCursor {
-        ConsumerCursor::resume(
-            self.data.len() as u64 * 8,
-            self.start,
-            self.start,
-            self.start,
-        )
-        .unwrap()
+        self.consumer_from(self.start, self.start)
     }
 
     /// The consumer that follows one which has died.
     pub fn next_consumer(&self) -> ConsumerCursor {
-        let (head, tail) = (self.head.load_acquire(), self.tail.load_acquire());
-        let capacity = self.data.len() as u64 * 8;
-        ConsumerCursor::resume(capacity, head, tail, head).unwrap()
+        self.consumer_from(self.head.load_acquire(), self.tail.load_acquire())
     }
 
-    /// Takes over where another ring was rewound to.
-    pub fn copy_rewound(&self, other: &Self) {
-        self.rewound.store_relaxed(other.rewound.load_relaxed());
+    pub fn producer_from(&self, tail: u64, head: u64) -> ProducerCursor {
+        ProducerCursor::resume(self.capacity(), tail, head).unwrap()
+    }
+
+    pub fn consumer_from(&self, head: u64, tail: u64) -> ConsumerCursor {
+        ConsumerCursor::resume(self.capacity(), head, tail).unwrap()
+    }
+
+    fn capacity(&self) -> u64 {
+        self.data.len() as u64 * 8
     }
 
     pub fn write(&self, at: u64, value: u64) {
