@@ -180,31 +180,31 @@ impl ProducerCursor {
                 to: self.published,
             });
         }
-        if found != self.head {
-            self.head = found;
-            self.passed = 0;
-        }
+        self.hear(found);
         Ok(self.room())
     }
 
-    /// Goes on where the memory begins, if the consumer has freed all that was published. Nothing may be reserved and not
-    /// published.
-    ///
-    /// # Errors
-    ///
-    /// As [`look`](Self::look).
+    /// Goes on where the memory begins, if the consumer is known to have freed all that was published. Nothing may be reserved
+    /// and not published.
     #[inline]
-    pub(crate) fn rewind<W: Word>(&mut self, head: &W) -> Result<(), Corrupt> {
+    pub(crate) fn rewind(&mut self) {
         debug_assert_eq!(self.unpublished(), 0);
         let at = self.published & (self.capacity - 1);
-        if at == 0 || self.look(head)? < self.capacity {
-            return Ok(());
+        if at != 0 && self.room() == self.capacity {
+            self.passed = self.capacity - at;
+            self.head = self.published.wrapping_add(self.passed);
+            (self.published, self.reserved) = (self.head, self.head);
         }
-        self.passed = self.capacity - at;
-        self.head = self.published.wrapping_add(self.passed);
-        self.published = self.head;
-        self.reserved = self.head;
-        Ok(())
+    }
+
+    /// Takes in what the consumer has acknowledged: that it has stored an index of at least `upto`. Where that is not between what
+    /// is known to be freed and what is published it is old, or wrong, and nothing is learnt from it.
+    #[inline]
+    pub(crate) fn hear(&mut self, upto: u64) {
+        if upto != self.head && within(upto, self.head, self.published.wrapping_sub(self.head)) {
+            self.head = upto;
+            self.passed = 0;
+        }
     }
 
     /// Shows all that was reserved to the consumer. Whatever was to be written there must have been.
@@ -477,7 +477,8 @@ mod tests {
         producer.look(&head).unwrap();
         assert_eq!(freed(&producer), [true, true, false]);
         head.store_release(tail.load_relaxed());
-        producer.rewind(&head).unwrap();
+        producer.look(&head).unwrap();
+        producer.rewind();
         assert_eq!(freed(&producer), [true; 3]);
         let next = producer.reserve(16, &head).unwrap();
         assert!(freed(&producer) == [true; 3] && !producer.has_freed(next));
@@ -493,7 +494,8 @@ mod tests {
         let mut consumer = ConsumerCursor::resume(CAPACITY, 0, 0).unwrap();
         for (rewinds, expected) in [(false, 8), (true, 0), (true, 0), (false, 16), (true, 0)] {
             if rewinds {
-                producer.rewind(&head).unwrap();
+                producer.look(&head).unwrap();
+                producer.rewind();
             }
             producer.reserve(8, &head).unwrap();
             producer.publish(&tail);

@@ -40,6 +40,7 @@
 //! | 0 | 8 | producer | tail: bytes that were ever published; bit 0, in a session: it was rewound, and nothing since is known to be freed |
 //! | 8 | 8 | producer | its end of a queue: 0 vacant, 1 taken, 2 closed (unused in a session) |
 //! | 16 | 8 | who made a queue | its capacity (unused in a session) |
+//! | 24 | 8 | producer | ack: up to where it has freed the ring that leads back to it (only in a session) |
 //! | 128 | 8 | consumer | head: bytes that were ever freed |
 //! | 136 | 8 | consumer | its end of a queue |
 //! | 192 | 8 | consumer | where a successor begins, if that is ahead of the head (only in a session's requests) |

@@ -59,6 +59,11 @@ fn put(producer: &mut RawProducer<OF_SESSION>, payload: &[u8]) -> u64 {
     at
 }
 
+/// As a producer does that has heard of all that is freed.
+fn rewind(puts: &mut RawProducer<OF_SESSION>, memory: &RingMemory) {
+    puts.rewind(memory.control().head.load(Ordering::Relaxed));
+}
+
 #[test]
 fn a_ring_that_is_rewound_does_what_a_queue_does() {
     for (seed, capacity) in [(1, 128), (2, 256), (3, 1024), (4, 4096)] {
@@ -106,8 +111,17 @@ fn a_ring_that_is_rewound_does_what_a_queue_does() {
                     read = 0;
                 }
                 13 => {
-                    puts.rewind().unwrap();
-                    if sent.is_empty() {
+                    // What it has heard of is old at times, or wrong.
+                    let [tail, head] = [&memory.control().tail, &memory.control().head]
+                        .map(|word| word.load(Ordering::Relaxed));
+                    let heard = match random.below(9) {
+                        0 => head.wrapping_sub(64 * random.below(8) as u64),
+                        1 => tail.wrapping_add(64 + random.below(1 << 20) as u64),
+                        2 => head | (1 + random.below(7) as u64),
+                        _ => head,
+                    };
+                    puts.rewind(heard);
+                    if heard == head && sent.is_empty() {
                         let at = puts.push(HEADER, [], &[]).unwrap();
                         assert_eq!(at % capacity as u64, 0, "the memory's first byte");
                         rewinds += 1;
@@ -137,24 +151,48 @@ fn a_ring_that_is_rewound_does_what_a_queue_does() {
 }
 
 #[test]
+fn what_is_heard_of_what_is_freed_is_used_only_if_it_can_be() {
+    let memory = memory(256);
+    let (mut puts, mut takes) = (producer(&memory), consumer(&memory));
+    for at in [0, 64, 128] {
+        assert_eq!(put(&mut puts, b"one"), at);
+    }
+    // Old, odd, more than there is.
+    for heard in [0, u64::MAX - 63, 188, 256, u64::MAX] {
+        puts.rewind(heard);
+        assert_eq!(puts.push(HEADER, [], &[0; 112]), Err(Refused::Full));
+    }
+    for _ in 0..3 {
+        take(&mut takes).unwrap();
+    }
+    takes.release_read();
+    puts.rewind(192);
+    assert_eq!(put(&mut puts, b"two"), 256);
+    // The same again says nothing of that one.
+    puts.rewind(192);
+    assert_eq!(put(&mut puts, b"three"), 320);
+    assert_eq!([0; 2].map(|_| take(&mut takes).unwrap().0), [256, 320]);
+}
+
+#[test]
 fn a_ring_is_not_rewound_while_anything_in_it_is_not_freed() {
     let memory = memory(256);
     let (mut puts, mut takes) = (producer(&memory), consumer(&memory));
     assert_eq!(put(&mut puts, b"one"), 0);
-    puts.rewind().unwrap();
+    rewind(&mut puts, &memory);
     assert_eq!(put(&mut puts, b"two"), 64, "not read");
     assert_eq!(take(&mut takes).unwrap().0, 0);
     assert_eq!(take(&mut takes).unwrap().0, 64);
-    puts.rewind().unwrap();
+    rewind(&mut puts, &memory);
     assert_eq!(put(&mut puts, b"three"), 128, "not freed");
     assert_eq!(take(&mut takes).unwrap().0, 128);
     takes.release_read();
     let unpublished = puts.push(HEADER, [], b"four").unwrap();
-    puts.rewind().unwrap();
+    rewind(&mut puts, &memory);
     puts.publish();
     assert_eq!(take(&mut takes).unwrap().0, unpublished, "not published");
     takes.release_read();
-    puts.rewind().unwrap();
+    rewind(&mut puts, &memory);
     assert_eq!(puts.push(HEADER, [], &[0; 240]), Ok(256));
     assert_eq!(puts.push(HEADER, [], &[]), Err(Refused::Full), "it is full");
     puts.publish();
@@ -169,7 +207,7 @@ fn the_one_after_a_producer_that_died_in_a_rewind_goes_on_where_it_was() {
     assert_eq!(put(&mut before, b"one"), 0);
     take(&mut takes).unwrap();
     takes.release_read();
-    before.rewind().unwrap();
+    rewind(&mut before, &memory);
     assert_eq!(before.push(HEADER, [], b"lost"), Ok(256));
     assert_eq!(take(&mut takes), None, "it was not published");
     let mut after = producer(&memory);
@@ -189,7 +227,7 @@ fn a_tail_says_that_the_ring_was_rewound_until_something_behind_that_is_freed() 
     take(&mut takes).unwrap();
     takes.release_read();
     assert_eq!(tail(), 64);
-    puts.rewind().unwrap();
+    rewind(&mut puts, &memory);
     put(&mut puts, b"two");
     assert_eq!(tail(), 320 | 1);
     assert_eq!(take(&mut takes).unwrap().0, 256);
@@ -215,7 +253,7 @@ fn a_successor_begins_at_what_was_put_after_a_rewind() {
     put(&mut puts, b"one");
     take(&mut takes).unwrap();
     takes.release_read();
-    puts.rewind().unwrap();
+    rewind(&mut puts, &memory);
     assert_eq!(put(&mut puts, b"two"), 256);
     assert_eq!(memory.control().head.load(Ordering::Relaxed), 64);
     for looked in [false, true] {

@@ -87,8 +87,7 @@ impl Link {
         let freed = is_alone && self.free_replies();
         // A one-way message does not try: mostly they stream, and the server is at the one before.
         if is_alone && header.id != 0 {
-            let rewound = self.requests.rewind();
-            rewound.map_err(|corrupt| self.broken(corrupt.into()))?;
+            self.requests.rewind(self.replies.acknowledged());
         }
         let at = match self.requests.push(record, header.words(), payload) {
             Ok(at) => at,
@@ -100,6 +99,9 @@ impl Link {
             }
             Err(Refused::Corrupt(corrupt)) => return Err(self.broken(corrupt.into())),
         };
+        if is_alone {
+            self.requests.acknowledge(self.replies.head());
+        }
         self.requests.publish();
         if header.id != 0 {
             self.pending.add(header.id, at, segment);
@@ -126,8 +128,8 @@ impl Link {
 
     /// Memory for a large request.
     pub(in crate::client) fn lease(&mut self, len: u64) -> Result<Lease> {
-        let requests = &mut self.requests;
-        self.pending.let_go(|at| requests.is_over(at));
+        let (requests, acknowledged) = (&mut self.requests, self.replies.acknowledged());
+        self.pending.let_go(|at| requests.is_over(at, acknowledged));
         self.pool
             .lease_alone(|| self.place.directory().try_clone(), len, self.generation)
     }

@@ -29,7 +29,7 @@ impl Link {
     #[inline(always)]
     pub(in crate::client) fn receive_now(&mut self, only: Option<u64>) -> Option<Reply> {
         let found = self.replies.ready()?;
-        self.prefetch();
+        self.mapped.prefetch();
         let (_, words, row) = self.memory.replies.split::<OF_SESSION, _>(found.at)?;
         let header = ReplyHeader::of(words).ok()?;
         let (id, len) = (header.id, found.len().checked_sub(ReplyHeader::LENGTH)?);
@@ -55,16 +55,6 @@ impl Link {
         self.pending.answer(id);
         self.pass(&found);
         Some(reply)
-    }
-
-    /// Has the processor fetch the lines that are looked at and written next, together with the reply and not after it, one by
-    /// one: how much of the requests is freed, if this is the last reply; of large payloads to whom the reply's segment belongs.
-    #[inline(always)]
-    fn prefetch(&self) {
-        self.mapped.prefetch();
-        if self.pending.len() == 1 {
-            self.requests.prefetch_head();
-        }
     }
 
     /// Whether there is a reply that was seen and not taken.

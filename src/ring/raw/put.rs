@@ -8,7 +8,6 @@ use crate::ring::record::{
 };
 use crate::ring::sleep::{Sleeper, Waker};
 use crate::ring::word::Word;
-use crate::sys::prefetch;
 
 /// The end that puts records in.
 #[derive(Debug)]
@@ -119,21 +118,28 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         records.write(to, second);
     }
 
-    /// Goes on where the memory begins, if the consumer has freed everything: for who expects that. The same cache lines are
-    /// used again and again then, which takes up to a third less time between two cores. Does nothing where something is pushed
-    /// and not published.
+    /// Goes on where the memory begins, if the consumer has freed everything, as far as it has [acknowledged] that with this index:
+    /// for who expects that. The same cache lines are used again and again then, which takes up to a third less time between two
+    /// cores. Does nothing where something is pushed and not published.
     ///
-    /// # Errors
-    ///
-    /// [`Corrupt::Head`].
+    /// [acknowledged]: super::RawConsumer::acknowledged
     #[inline]
-    pub(crate) fn rewind(&mut self) -> Result<(), Corrupt> {
+    pub(crate) fn rewind(&mut self, acknowledged: u64) {
         const { assert!(WORDS >= OF_SESSION) };
-        let control = self.memory.control();
-        match self.has_unpublished() {
-            true => Ok(()),
-            false => self.cursor.rewind(&control.head),
+        if !self.has_unpublished() {
+            self.cursor.hear(acknowledged);
+            self.cursor.rewind();
         }
+    }
+
+    /// Says up to where this side has freed the ring that leads back, which it must have done before. It stands beside the tail, in a
+    /// line that the other side looks at anyway. Just before that is stored, or just after: what is stored there at other times is
+    /// one more way of the line back and forth.
+    #[inline]
+    pub(crate) fn acknowledge(&self, upto: u64) {
+        const { assert!(WORDS >= OF_SESSION) };
+        // SYNC(ack): pairs with RawConsumer::acknowledged.
+        self.memory.control().ack.store_release(upto);
     }
 
     /// Shows all that was pushed to the consumer.
@@ -166,19 +172,17 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         cancel(self.memory.state(at))
     }
 
-    /// Has the processor fetch the consumer's index, for a [`rewind`](Self::rewind) that is near.
+    /// Whether no server will look again at the record at index `at` of a ring with states, which one has begun; it has
+    /// [acknowledged](super::RawConsumer::acknowledged) this index.
     #[inline]
-    pub(crate) fn prefetch_head(&self) {
-        prefetch::to_read(&self.memory.control().head);
-    }
-
-    /// Whether no server will look again at the record at index `at` of a ring with states, which one has begun.
-    #[inline]
-    pub(crate) fn is_over(&mut self, at: u64) -> bool {
+    pub(crate) fn is_over(&mut self, at: u64, acknowledged: u64) -> bool {
         const { assert!(WORDS == WITH_STATE) };
-        // Mostly the index says so, which is needed for the next record too; the record's line would be fetched just for this.
-        // An index that cannot be is told by who sends.
-        let _ = self.cursor.look(&self.memory.control().head);
+        // Mostly that says so, or the index; the record's line would be fetched just for this. An index that cannot be is told by who
+        // sends.
+        self.cursor.hear(acknowledged);
+        if !self.cursor.has_freed(at) {
+            let _ = self.cursor.look(&self.memory.control().head);
+        }
         let is_started = || {
             let state = State::unpack(self.memory.state(at).load_acquire());
             matches!(state, Ok(State::Started { .. }))

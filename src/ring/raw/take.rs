@@ -272,6 +272,15 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
         self.cursor.pass(upto, &self.memory.control().done);
     }
 
+    /// Up to where the producer has freed the ring that leads back to it, as it [said](super::RawProducer::acknowledge) last. Whatever
+    /// it was, it may be wrong.
+    #[inline]
+    pub(crate) fn acknowledged(&self) -> u64 {
+        const { assert!(WORDS >= OF_SESSION) };
+        // SYNC(ack): pairs with RawProducer::acknowledge. What was read before it was freed is not read after this.
+        self.memory.control().ack.load_acquire()
+    }
+
     /// The index at which the next record begins that was not read.
     #[inline]
     pub(crate) fn next(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! How an answer gets to the client: made ready, published or kept, committed.
 //!
-//! The order for each final answer is: reply bytes, reply tail, the request's state, the head; then one fence, then a
-//! look at the client's sleep words.
+//! The order for each final answer is: reply bytes, reply tail, the request's state, the head, what is said of that beside the
+//! reply tail; then one fence, then a look at the client's sleep words.
 
 use std::borrow::Cow;
 
@@ -206,7 +206,7 @@ impl Core {
         };
         if self.taken.len() == 1 && self.requests.known() == 0 {
             // The client waits for this alone, and has probably freed all before it.
-            self.replies.rewind()?;
+            self.replies.rewind(self.requests.acknowledged());
         }
         match self.replies.push(record, header.words(), payload) {
             Ok(_) => {
@@ -224,7 +224,7 @@ impl Core {
         record::answer(self.memory.requests.state(ticket));
         self.let_go(ticket);
         if let Some(end) = self.taken.finish(ticket) {
-            self.requests.release(end);
+            self.free(end);
         }
         if self.draining.is_some() {
             self.tell_quiet();
@@ -254,8 +254,17 @@ impl Core {
     pub(super) fn give_room(&mut self) {
         let held = self.taken.oldest().unwrap_or(self.requests.next());
         if self.requests.head() != held {
-            self.requests.release(held);
+            self.free(held);
             self.wake();
+        }
+    }
+
+    /// Lets the client write over all requests before this index. If it knows of no others, it hears of it where it looks anyway.
+    #[inline]
+    fn free(&mut self, upto: u64) {
+        self.requests.release(upto);
+        if self.requests.unreleased() == 0 && self.requests.known() == 0 {
+            self.replies.acknowledge(upto);
         }
     }
 

@@ -59,7 +59,6 @@ impl Core {
         }
         let found = self.requests.ready()?;
         large.prefetch();
-        self.replies.prefetch_head();
         let (head, words, row) = self.memory.requests.split::<WITH_STATE, _>(found.at)?;
         let header = self.last.check(words).ok()?;
         let len = found.len().checked_sub(RequestHeader::LENGTH)?;

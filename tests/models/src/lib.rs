@@ -18,6 +18,7 @@ mod sleep;
 #[path = "../../../src/ring/word.rs"]
 mod word;
 
+mod ack;
 mod biased;
 mod cancel;
 mod hot;

@@ -94,6 +94,7 @@ impl<O: Orders> Word for Cell<O> {
 /// the indices do not order.
 pub struct Ring<O: Orders> {
     pub tail: Cell<O>,
+    pub ack: Cell<O>,
     pub head: Cell<O>,
     pub done: Cell<O>,
     pub producer_sleeps: Cell<O>,
@@ -122,6 +123,7 @@ impl<O: Orders> Ring<O> {
         Self {
             start,
             tail: Cell::new(start),
+            ack: Cell::new(start),
             head: Cell::new(start),
             done: Cell::new(start),
             producer_sleeps: Cell::new(0),

@@ -48,7 +48,8 @@ fn transfer<O: Orders>(ring: Ring<O>, records: u64, follows: Follows, wrong: Ste
                 let tail = seen_by_next(stored.load_relaxed());
                 cursor = ring.producer_from(tail, ring.head.load_acquire());
             }
-            cursor.rewind(&ring.head).unwrap();
+            cursor.look(&ring.head).unwrap();
+            cursor.rewind();
             let at = loop {
                 match cursor.reserve(8, &ring.head) {
                     Ok(at) => break at,
