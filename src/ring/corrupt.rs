@@ -27,7 +27,8 @@ pub enum Corrupt {
         /// The greatest index that would have been right.
         to: u64,
     },
-    /// The producer says that it began again at the memory's beginning, where the ring was not empty or that index is not one.
+    /// The producer says that it began again at the memory's beginning, where not everything before was freed, or at another one than
+    /// the next.
     Rewound {
         /// What was read.
         found: u64,

@@ -31,12 +31,15 @@
 //! is nothing to read, or no room. What it then reads is checked against what it knew before: an index that is
 //! misaligned, that went back, or that ran past the other one is [`Corrupt`], never clamped.
 //!
-//! Two pairs of orderings carry everything:
+//! Pairs of orderings carry everything:
 //!
 //! * `SYNC(record)`: [`ProducerCursor::publish`] stores the tail with release; [`ConsumerCursor::look`]
 //!   loads it with acquire. What the producer wrote before is seen by the consumer after.
 //! * `SYNC(room)`: [`ConsumerCursor::release`] stores the head with release; [`ProducerCursor::reserve`]
 //!   loads it with acquire. The consumer's reads are over before the producer writes over them.
+//! * `SYNC(ack)`: so does what the consumer says elsewhere of what it has freed, which the producer [hears](ProducerCursor::hear).
+//! * `SYNC(done)`: [`ConsumerCursor::pass`] stores that word with release; [`ConsumerCursor::go_on`] loads it with acquire. What
+//!   was read is not read again.
 //!
 //! This file uses no memory, and no other module than [`Corrupt`] and [`Word`], so that a model checker can run it on
 //! words of its own (`tests/models`).
@@ -197,8 +200,9 @@ impl ProducerCursor {
         }
     }
 
-    /// Takes in what the consumer has acknowledged: that it has stored an index of at least `upto`. Where that is not between what
-    /// is known to be freed and what is published it is old, or wrong, and nothing is learnt from it.
+    /// Takes in what the consumer has acknowledged: that it has freed everything before `upto`, a word that was loaded with
+    /// acquire. Where it is not between what is known to be freed and what is published it is old, or wrong, and nothing is learnt
+    /// from it.
     #[inline]
     pub(crate) fn hear(&mut self, upto: u64) {
         if upto != self.head && within(upto, self.head, self.published.wrapping_sub(self.head)) {
@@ -312,7 +316,7 @@ impl ConsumerCursor {
     ///
     /// # Errors
     ///
-    /// Besides, [`Corrupt::Rewound`] if it was rewound when not everything was freed.
+    /// Besides, [`Corrupt::Rewound`] if it was rewound when not everything was freed, or further than to where the memory begins next.
     #[inline]
     pub(crate) fn look_on<W: Word>(&mut self, tail: &W) -> Result<u64, Corrupt> {
         // SYNC(record): as there.

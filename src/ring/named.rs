@@ -12,7 +12,7 @@ use crate::sys::fork::{self, Stamp};
 use crate::sys::map::Region;
 
 /// What a queue's segment says that it holds.
-const FINGERPRINT: u64 = u64::from_le_bytes(*b"queue\0\0\x02");
+const FINGERPRINT: u64 = u64::from_le_bytes(*b"queue\0\0\x03");
 
 /// The greatest capacity. What fits into memory is less.
 const CAPACITY_MAX: usize = 1 << 40;

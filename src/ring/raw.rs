@@ -9,10 +9,29 @@ mod take;
 
 use std::sync::atomic::AtomicU64;
 
+use super::corrupt::Corrupt;
+use super::memory::RingMemory;
+use super::record::OF_SESSION;
 use super::word::Word;
 
 pub(crate) use put::RawProducer;
 pub(crate) use take::{Found, RawConsumer};
+
+/// A queue is never rewound: there a tail that says more than an index is corrupt.
+fn check_mark<const WORDS: usize>(
+    tail: u64,
+    head: u64,
+    memory: &RingMemory,
+) -> Result<(), Corrupt> {
+    if WORDS >= OF_SESSION || tail.is_multiple_of(8) {
+        return Ok(());
+    }
+    Err(Corrupt::Tail {
+        found: tail,
+        from: head,
+        to: head.wrapping_add(memory.capacity() as u64),
+    })
+}
 
 /// The one fence between the stores of a batch and the looks at the other side's sleep words
 /// ([`RawProducer::must_ring`], [`RawConsumer::must_ring`]).

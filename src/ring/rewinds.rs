@@ -307,3 +307,22 @@ fn a_tail_that_says_what_no_tail_says_is_corrupt() {
     assert_eq!(looks_at::<OF_SESSION>(64 | 5), corrupt(64 | 4));
     assert_eq!(looks_at::<PLAIN>(64 | 1), corrupt(64 | 1));
 }
+
+#[test]
+fn a_queue_whose_tail_says_that_it_was_rewound_is_not_taken_up() {
+    for word in [73, 64 | 1, 320 | 1] {
+        let memory = memory(256);
+        memory.control().tail.store(word, Ordering::Relaxed);
+        let (from, to) = (0, 256);
+        let corrupt = Some(Corrupt::Tail {
+            found: word,
+            from,
+            to,
+        });
+        assert_eq!(
+            RawConsumer::<PLAIN>::resume(memory.clone(), ANY).err(),
+            corrupt
+        );
+        assert_eq!(RawProducer::<PLAIN>::resume(memory).err(), corrupt);
+    }
+}

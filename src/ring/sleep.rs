@@ -23,7 +23,7 @@
 use super::word::Word;
 
 /// The sleeper's side of a sleep word.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sleeper {
     /// What stands in the word.
     value: u64,

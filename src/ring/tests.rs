@@ -578,3 +578,24 @@ fn a_header_that_is_rewritten_while_it_is_looked_at_leads_nowhere_else() {
     assert_eq!(consumer.advance(&found), 24);
     assert_eq!(consumer.peek().map(|found| found.is_none()), Ok(true));
 }
+
+#[test]
+fn who_only_looks_leaves_the_sleep_word_to_whose_it_is() {
+    let memory = memory(256);
+    let word = &memory.control().consumer_sleep;
+    word.store(7, Ordering::Relaxed);
+    let mut looks = RawConsumer::<OF_SESSION>::looking(memory.clone(), ANY).unwrap();
+    let header = Header {
+        length: 0,
+        kind: 1,
+        flags: 0,
+        generation: ANY.generation,
+    };
+    let mut puts = RawProducer::<OF_SESSION>::resume(memory.clone()).unwrap();
+    puts.push(header, [], b"one").unwrap();
+    puts.publish();
+    assert!(looks.peek().unwrap().is_some());
+    assert_eq!(word.load(Ordering::Relaxed), 7, "it sleeps");
+    RawConsumer::<OF_SESSION>::resume(memory.clone(), ANY).unwrap();
+    assert_eq!(word.load(Ordering::Relaxed), 8, "its successor is awake");
+}

@@ -9,7 +9,7 @@ use crate::session::layout::{Geometry, Memory};
 pub(super) fn segments(memory: &Memory, geometry: Geometry, generation: u64) -> Vec<u64> {
     let accept = geometry.replies_of(generation);
     let mut numbers = Vec::new();
-    let Ok(mut replies) = RawConsumer::<2>::resume(memory.replies.clone(), accept) else {
+    let Ok(mut replies) = RawConsumer::<2>::looking(memory.replies.clone(), accept) else {
         return numbers;
     };
     // Not beyond what is there now: who goes on writing has no end.

@@ -21,7 +21,7 @@ use crate::ring::record::Accept;
 use crate::sys::map::{Region, View, shared_words};
 
 /// The fingerprint of this layout in the segment's header.
-pub(crate) const FINGERPRINT: u64 = u64::from_le_bytes(*b"session3");
+pub(crate) const FINGERPRINT: u64 = u64::from_le_bytes(*b"session4");
 
 /// The file names in a session's directory.
 pub(crate) const SEGMENT: &str = "seg";

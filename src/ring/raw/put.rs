@@ -1,5 +1,6 @@
 //! The end of a ring that puts records in.
 
+use super::check_mark;
 use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::{ProducerCursor, Refused};
 use crate::ring::memory::RingMemory;
@@ -28,6 +29,7 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         const { assert!(WORDS >= 1 && WORDS <= 3) };
         let control = memory.control();
         let (tail, head) = (control.tail.load_acquire(), control.head.load_acquire());
+        check_mark::<WORDS>(tail, head, &memory)?;
         Ok(Self {
             cursor: ProducerCursor::resume(memory.capacity() as u64, tail, head)?,
             sleeper: Sleeper::resume(&control.producer_sleep),
@@ -132,9 +134,9 @@ impl<const WORDS: usize> RawProducer<WORDS> {
         }
     }
 
-    /// Says up to where this side has freed the ring that leads back, which it must have done before. It stands beside the tail, in a
-    /// line that the other side looks at anyway. Just before that is stored, or just after: what is stored there at other times is
-    /// one more way of the line back and forth.
+    /// Says up to where this side has freed the ring that leads back: it has stored that index, or gone there as the ring was rewound.
+    /// It stands beside the tail, in a line that the other side looks at anyway. Just before that is stored, or just after: what
+    /// is stored there at other times is one more way of the line back and forth.
     #[inline]
     pub(crate) fn acknowledge(&self, upto: u64) {
         const { assert!(WORDS >= OF_SESSION) };

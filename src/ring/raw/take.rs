@@ -1,7 +1,10 @@
 //! The end of a ring that takes records out.
 
+mod last;
 mod run;
 
+use self::last::Last;
+use super::check_mark;
 use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::ConsumerCursor;
 use crate::ring::memory::RingMemory;
@@ -37,50 +40,6 @@ impl Found {
     }
 }
 
-/// The last record that was accepted. The next one mostly is like it, and is accepted by one comparison.
-#[derive(Debug)]
-struct Last<const WORDS: usize> {
-    /// The first word of its header.
-    first: u64,
-    /// The bytes of all of it.
-    whole: u64,
-}
-
-impl<const WORDS: usize> Last<WORDS> {
-    /// None yet: one that is longer than any ring, so that none is like it.
-    const NONE: Self = Last {
-        first: u64::MAX,
-        whole: u64::MAX,
-    };
-
-    #[inline]
-    fn of(first: u64) -> Self {
-        Last {
-            first,
-            whole: record_len::<WORDS>(Header::unpack([first, 0]).length),
-        }
-    }
-
-    /// Whether the header of the next record is accepted.
-    #[inline(always)]
-    fn accepts(&mut self, accept: &Accept, words: [u64; 2], available: u64) -> bool {
-        let [first, generation] = words;
-        let is_like_last =
-            first == self.first && generation == accept.generation && self.whole <= available;
-        is_like_last || self.measure(accept, words, available)
-    }
-
-    /// Whether a header that is another one is accepted; the next ones are compared with it then.
-    #[inline]
-    fn measure(&mut self, accept: &Accept, words: [u64; 2], available: u64) -> bool {
-        let is_good = accept.allows::<WORDS>(Header::unpack(words), available);
-        if is_good {
-            *self = Last::of(words[0]);
-        }
-        is_good
-    }
-}
-
 /// The end that takes records out.
 #[derive(Debug)]
 pub(crate) struct RawConsumer<const WORDS: usize> {
@@ -100,16 +59,29 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     ///
     /// [`Corrupt`] if the indices cannot be.
     pub(crate) fn resume(memory: RingMemory, accept: Accept) -> Result<Self, Corrupt> {
+        let mut end = Self::looking(memory, accept)?;
+        let control = end.memory.control();
+        if WORDS == WITH_STATE {
+            end.cursor.go_on(&control.done, &control.head)?;
+        }
+        end.sleeper = Sleeper::resume(&control.consumer_sleep);
+        Ok(end)
+    }
+
+    /// One that only looks at what the consuming end, which somebody else has, will find from its head on: it must neither free
+    /// anything nor sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`resume`](Self::resume).
+    pub(crate) fn looking(memory: RingMemory, accept: Accept) -> Result<Self, Corrupt> {
         const { assert!(WORDS >= 1 && WORDS <= 3) };
         let control = memory.control();
         let (head, tail) = (control.head.load_acquire(), control.tail.load_acquire());
-        let mut cursor = ConsumerCursor::resume(memory.capacity() as u64, head, tail)?;
-        if WORDS == WITH_STATE {
-            cursor.go_on(&control.done, &control.head)?;
-        }
+        check_mark::<WORDS>(tail, head, &memory)?;
         Ok(Self {
-            cursor,
-            sleeper: Sleeper::resume(&control.consumer_sleep),
+            cursor: ConsumerCursor::resume(memory.capacity() as u64, head, tail)?,
+            sleeper: Sleeper::default(),
             waker: Waker::default(),
             last: Last::NONE,
             accept,
