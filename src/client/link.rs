@@ -1,5 +1,7 @@
 //! The client's end of one session: puts requests into its ring, takes answers out of the other.
 
+#[cfg(test)]
+mod kills;
 mod message;
 mod replies;
 #[cfg(test)]

@@ -74,6 +74,11 @@ pub use named::pair;
 pub use producer::{Batch, Producer, PushError};
 
 #[cfg(test)]
+mod killer;
+#[cfg(test)]
 mod rewinds;
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use self::{killer::kill_after, tests::Random};

@@ -1,5 +1,8 @@
 //! What rings and sleep words are made of.
 
+#[cfg(test)]
+use super::killer;
+
 /// A 64-bit word that two processes share, and the only operations on it that rings need.
 pub(crate) trait Word {
     /// An atomic load that orders nothing.
@@ -29,17 +32,30 @@ impl Word for core::sync::atomic::AtomicU64 {
 
     #[inline(always)]
     fn store_relaxed(&self, value: u64) {
+        #[cfg(test)]
+        if killer::is_killed() {
+            return;
+        }
         self.store(value, core::sync::atomic::Ordering::Relaxed);
     }
 
     #[inline(always)]
     fn store_release(&self, value: u64) {
+        #[cfg(test)]
+        if killer::is_killed() {
+            return;
+        }
         self.store(value, core::sync::atomic::Ordering::Release);
     }
 
     #[inline(always)]
     fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64> {
         use core::sync::atomic::Ordering::{AcqRel, Acquire};
+        #[cfg(test)]
+        if killer::is_killed() {
+            let seen = self.load(Acquire);
+            return if seen == current { Ok(seen) } else { Err(seen) };
+        }
         Self::compare_exchange(self, current, new, AcqRel, Acquire)
     }
 

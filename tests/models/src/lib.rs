@@ -11,6 +11,8 @@
 mod corrupt;
 #[path = "../../../src/ring/cursor.rs"]
 mod cursor;
+#[path = "../../../src/ring/killer.rs"]
+mod killer;
 #[path = "../../../src/ring/record.rs"]
 mod record;
 #[path = "../../../src/ring/sleep.rs"]
