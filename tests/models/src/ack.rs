@@ -137,7 +137,7 @@ fn call<O: Orders>(slots: usize, calls: u64, dies: Dies, wrong: Step) {
     server.join().unwrap();
 }
 
-/// As in the crate, and then with one step made wrong.
+/// With one step made wrong, which has to be found.
 fn fails(dies: Dies, wrong: Step) {
     explore(Some(2), move || call::<Right>(4, 3, dies, wrong));
 }
