@@ -18,6 +18,7 @@ use crate::directory::Name;
 use crate::directory::session::SessionDir;
 use crate::error::{Error, Result};
 use crate::fifo::{BellReader, BellWriter, Ring};
+use crate::request::RequestHeader;
 use crate::ring::raw::{self, RawConsumer, RawProducer};
 use crate::ring::record::Cancel;
 use crate::session::Broken;
@@ -33,6 +34,8 @@ pub(super) struct Link {
     service: Name,
     memory: Memory,
     geometry: Geometry,
+    /// The longest payload that goes through the ring.
+    inline: usize,
     generation: u64,
     requests: RawProducer<3>,
     replies: RawConsumer<2>,
@@ -106,6 +109,8 @@ impl Link {
             replies,
             service,
             memory,
+            inline: Geometry::inline_limit(geometry.request_capacity) as usize
+                - RequestHeader::LENGTH,
             geometry,
             generation,
             down,

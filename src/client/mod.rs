@@ -111,9 +111,9 @@ impl Client {
     /// the timeout; a request that no server has begun goes elsewhere then.
     pub fn call(&mut self, request: Request<'_>, timeout: Duration) -> Result<Reply> {
         self.check_fork()?;
-        let timeout = &mut Timeout::new(timeout);
         let Request { kind, mut body } = request;
         let mut sent = self.send_short(kind, &body, timeout);
+        let timeout = &mut Timeout::new(timeout);
         let mut search = Search::new();
         let (mut hops, mut left) = (0, None);
         while hops < HOPS {
@@ -175,12 +175,16 @@ impl Client {
     /// fetched.
     pub fn submit(&mut self, request: Request<'_>, timeout: Duration) -> Result<RequestId> {
         self.check_fork()?;
-        let timeout = &mut Timeout::new(timeout);
         if self.outstanding() < OUTSTANDING
             && let Some((_, id)) = self.send_short(request.kind, &request.body, timeout)
         {
             return Ok(RequestId(id));
         }
+        self.submit_long(request, &mut Timeout::new(timeout))
+    }
+
+    #[inline(never)]
+    fn submit_long(&mut self, request: Request<'_>, timeout: &mut Timeout) -> Result<RequestId> {
         let index = match self.route(request.kind, timeout)? {
             route::Route::To(index) => index,
             route::Route::Refused(reply) => {

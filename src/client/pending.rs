@@ -18,6 +18,25 @@ pub(super) struct Pending {
     segment: Option<Arc<Segment>>,
 }
 
+impl Pending {
+    #[inline(always)]
+    fn new(id: u64, at: u64, segment: Option<Arc<Segment>>) -> Pending {
+        Pending {
+            id,
+            at,
+            wanted: true,
+            answered: false,
+            segment,
+        }
+    }
+
+    /// Whether it is waited for, and holds nothing.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        self.wanted && !self.answered && self.segment.is_none()
+    }
+}
+
 /// Requests by id. Ids only grow, so that the queue is sorted; answers mostly come in order, so that the
 /// first is mostly the one that is looked for.
 #[derive(Debug, Default)]
@@ -34,23 +53,20 @@ pub(super) struct Requests {
 
 impl Requests {
     /// `id` is greater than all before.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, id: u64, at: u64, segment: Option<Arc<Segment>>) {
-        let pending = Pending {
-            id,
-            at,
-            wanted: true,
-            answered: false,
-            segment,
-        };
         self.unanswered += 1;
         match &self.first {
-            None => self.first = Some(pending),
-            Some(first) => {
-                debug_assert!(self.rest.back().unwrap_or(first).id < id);
-                self.rest.push_back(pending);
-            }
+            None => self.first = Some(Pending::new(id, at, segment)),
+            Some(_) => self.add_behind(id, at, segment),
         }
+    }
+
+    #[inline(never)]
+    fn add_behind(&mut self, id: u64, at: u64, segment: Option<Arc<Segment>>) {
+        let last = self.rest.back().or(self.first.as_ref());
+        debug_assert!(last.is_some_and(|last| last.id < id));
+        self.rest.push_back(Pending::new(id, at, segment));
     }
 
     /// The request of this id, unless it is answered.
@@ -70,6 +86,20 @@ impl Requests {
     #[inline]
     pub(super) fn is_wanted(&mut self, id: u64) -> bool {
         self.get(id).is_some_and(|pending| pending.wanted)
+    }
+
+    /// Takes the request of this id off if its answer is waited for; whether it was.
+    #[inline(always)]
+    pub(super) fn answer_wanted(&mut self, id: u64) -> bool {
+        match &self.first {
+            // Mostly: then nothing is moved.
+            Some(first) if first.id == id && first.is_plain() && self.rest.is_empty() => {
+                self.first = None;
+                self.unanswered = 0;
+                true
+            }
+            _ => self.is_wanted(id) && self.answer(id).is_some(),
+        }
     }
 
     /// Takes the request of this id off: whether its answer was still wanted, or `None` if there is no such request

@@ -103,11 +103,13 @@ impl Reply {
     }
 
     /// Which request this is about.
+    #[inline]
     pub fn id(&self) -> RequestId {
         RequestId(self.0.header.id)
     }
 
     /// What became of the request. Only [`Status::Started`] and [`Status::Part`] are not final.
+    #[inline]
     pub fn status(&self) -> Status {
         self.0.header.status
     }
@@ -123,6 +125,7 @@ impl Reply {
     }
 
     /// The bytes that came with it.
+    #[inline]
     pub fn payload(&self) -> &Payload {
         &self.0.payload
     }

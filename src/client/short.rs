@@ -12,22 +12,23 @@ use crate::error::Result;
 use crate::request::RequestKind;
 use crate::session::wait::Wait;
 use crate::session::{Body, Lease};
-use crate::sys::clock::Timeout;
+use crate::sys::clock::{self, Timeout};
 
 /// Looks for what is nearly there.
 const SOON: u32 = 128;
 
 impl Client {
-    /// Where requests of this kind go, if that is known and the session there is open.
+    /// The session to which requests of this kind go, if that is known and it is open.
     #[inline(always)]
-    fn route_short(&mut self, kind: RequestKind) -> Option<usize> {
+    fn link_short(&mut self, kind: RequestKind) -> Option<(usize, &mut Link)> {
         let known = self.known_route(kind);
         let index = known.unwrap_or(0);
         let link = self.links.get_mut(index)?.as_mut()?;
         // Of a service that was directed to and is dead, the first one is to be asked again.
         let is_deserted = index != 0 && link.server_gone();
         let is_clear = link.is_open() && !self.options.fail_fast;
-        (is_clear && !is_deserted && (known.is_some() || !link.directs())).then_some(index)
+        let is_short = is_clear && !is_deserted && (known.is_some() || !link.directs());
+        is_short.then_some((index, link))
     }
 
     /// Memory for a request of this kind with `len` bytes of payload, so that a large one needs no copy. The content
@@ -40,8 +41,8 @@ impl Client {
     /// [`Error::NoSpace`](crate::Error::NoSpace); as for [`call`](Client::call).
     pub fn lease(&mut self, kind: RequestKind, len: u64, timeout: Duration) -> Result<Lease> {
         self.check_fork()?;
-        if let Some(index) = self.route_short(kind) {
-            return self.link(index)?.lease(len);
+        if let Some((_, link)) = self.link_short(kind) {
+            return link.lease(len);
         }
         let index = match self.route(kind, &mut Timeout::new(timeout))? {
             Route::To(index) => index,
@@ -58,18 +59,15 @@ impl Client {
         &mut self,
         kind: RequestKind,
         body: &Body<'_>,
-        timeout: &Timeout,
+        timeout: Duration,
     ) -> Option<(usize, u64)> {
-        let index = self.route_short(kind)?;
-        let link = self.links.get_mut(index)?.as_mut()?;
+        let id = self.next_id;
+        let (index, link) = self.link_short(kind)?;
         if !link.has_fit(body) {
             return None;
         }
-        let id = self.next_id;
-        let sent = link.send(id, kind, timeout.expires(), Content::of(body));
-        if !matches!(sent, Ok(true)) {
-            return None;
-        }
+        let expires = clock::expires_in(timeout);
+        link.send_now(id, kind, expires, Content::of(body)).ok()?;
         self.next_id += 1;
         Some((index, id))
     }

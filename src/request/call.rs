@@ -141,14 +141,22 @@ impl LastHeader {
         // Not as arrays: the processor waits where two words that were just stored are loaded as one.
         let like = (first ^ self.words[0]) | (low ^ self.words[1]) | (high ^ self.words[2]);
         if like != 0 {
-            self.header = RequestHeader::of(words)?;
-            self.words = [first, low, high];
+            self.learn(first, low, high)?;
         }
         Ok(RequestHeader {
             id,
             deadline,
             ..self.header
         })
+    }
+
+    /// Takes in another header: by words in registers, so that those of the next one need not be in memory.
+    #[cold]
+    #[inline(never)]
+    fn learn(&mut self, first: u64, low: u64, high: u64) -> Result<(), DecodeError> {
+        self.header = RequestHeader::of([first, 0, low, high, 0])?;
+        self.words = [first, low, high];
+        Ok(())
     }
 }
 

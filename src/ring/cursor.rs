@@ -189,7 +189,7 @@ impl ProducerCursor {
 
     /// Goes on where the memory begins, if the consumer is known to have freed all that was published. Nothing may be reserved
     /// and not published.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rewind(&mut self) {
         debug_assert_eq!(self.unpublished(), 0);
         let at = self.published & (self.capacity - 1);

@@ -137,13 +137,13 @@ impl RingMemory {
     /// The words of the record that begins at index `at` in front of the others: those of its header, and the first of its
     /// payload; and what follows them. `None` where they go around the end of the memory.
     #[inline(always)]
+    #[allow(clippy::type_complexity, reason = "it is one row in three parts")]
     pub(crate) fn split<const WORDS: usize, const LEAD: usize>(
         &self,
         at: u64,
-    ) -> Option<(&[AtomicU64; WORDS], [u64; LEAD], &[AtomicU64])> {
+    ) -> Option<(&[AtomicU64; WORDS], &[AtomicU64; LEAD], &[AtomicU64])> {
         let (header, row) = self.records.row_from(at).split_first_chunk()?;
-        let (lead, row) = row.split_first_chunk::<LEAD>()?;
-        let lead = std::array::from_fn(|n| u64::from_le(lead[n].load(Ordering::Relaxed)));
+        let (lead, row) = row.split_first_chunk()?;
         Some((header, lead, row))
     }
 

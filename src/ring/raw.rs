@@ -15,7 +15,7 @@ use super::record::OF_SESSION;
 use super::word::Word;
 
 pub(crate) use put::RawProducer;
-pub(crate) use take::{Found, RawConsumer};
+pub(crate) use take::{Found, RawConsumer, Whole};
 
 /// A queue is never rewound: there a tail that says more than an index is corrupt.
 fn check_mark<const WORDS: usize>(

@@ -24,15 +24,27 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// To be [begun](Self::begin).
+    #[inline(always)]
+    pub(super) fn take() -> Block<Delivery> {
+        Block::take()
+    }
+
     /// Of a header whose payload is still to be read.
     #[inline(always)]
     pub(super) fn of(header: RequestHeader, ticket: u64, attempts: u32) -> Block<Delivery> {
-        let mut delivery = Block::<Delivery>::take();
-        delivery.ticket = (header.id != 0).then_some(ticket);
-        delivery.header = header;
+        let mut delivery = Delivery::take();
+        delivery.begin(header, ticket, attempts);
         delivery.deadline = 0;
-        delivery.attempts = attempts;
         delivery
+    }
+
+    /// Makes it one with this header, whose payload is still to be read.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, header: RequestHeader, ticket: u64, attempts: u32) {
+        self.ticket = (header.id != 0).then_some(ticket);
+        self.header = header;
+        self.attempts = attempts;
     }
 }
 
@@ -107,12 +119,13 @@ impl Held {
 
     #[inline]
     fn let_go(&mut self, status: Status, code: u32, body: Body<'_>) -> Result<()> {
-        match self.delivery.ticket.take() {
-            Some(ticket) => {
-                let id = self.delivery.header.id;
-                self.seat().answer(ticket, id, status, code, body)
-            }
-            None => Ok(()),
+        let Some(ticket) = self.delivery.ticket.take() else {
+            return Ok(());
+        };
+        let (id, seat) = (self.delivery.header.id, self.seat());
+        match seat.answer_now(ticket, id, status, code, &body) {
+            true => Ok(()),
+            false => seat.answer_long(ticket, id, status, code, body),
         }
     }
 }

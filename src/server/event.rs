@@ -106,11 +106,13 @@ impl Notification {
     }
 
     /// Its kind.
+    #[inline]
     pub fn kind(&self) -> RequestKind {
         self.0.delivery.header.kind
     }
 
     /// What came with it.
+    #[inline]
     pub fn payload(&self) -> &Payload {
         &self.0.delivery.payload
     }

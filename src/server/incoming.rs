@@ -34,11 +34,13 @@ pub struct Incoming(pub(super) Held);
 
 impl Incoming {
     /// What the client wants done.
+    #[inline]
     pub fn kind(&self) -> RequestKind {
         self.0.delivery.header.kind
     }
 
     /// What came with the request.
+    #[inline]
     pub fn payload(&self) -> &Payload {
         &self.0.delivery.payload
     }
@@ -110,6 +112,7 @@ impl Incoming {
     ///
     /// [`Error::Closed`](crate::Error::Closed) if the client is gone. Where the answer itself cannot be sent
     /// ([`Error::NoSpace`](crate::Error::NoSpace) for a large one), the client gets [`Status::Failed`] with that reason.
+    #[inline]
     pub fn reply<'a>(self, body: impl Into<Body<'a>>) -> Result<()> {
         self.0.answer(Status::Done, 0, body.into())
     }
@@ -154,6 +157,7 @@ pub struct Question(pub(super) Held);
 
 impl Question {
     /// The kind that the client is about to send.
+    #[inline]
     pub fn kind(&self) -> RequestKind {
         self.0.delivery.header.kind
     }

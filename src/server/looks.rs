@@ -7,8 +7,9 @@ use crate::error::Result;
 use crate::sys::clock::Deadline;
 
 impl Server {
-    /// A look at the session whose turn it is, where nothing else is due: the shortest way of a request.
-    #[inline]
+    /// A look at the session whose turn it is, where nothing else is due: the shortest way of a request. What that gives is a
+    /// pointer, which the program's own code takes apart.
+    #[inline(always)]
     pub(super) fn first_look(&mut self) -> Option<Held> {
         if !self.stamp.is_current() || !self.ready.is_empty() || self.looks >= LOOKS_A_COLLECT {
             return None;

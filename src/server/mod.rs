@@ -182,7 +182,7 @@ impl Server {
     ///
     /// Of the operating system, for what is the server's own. What a client does wrong ends that client's session
     /// and is an event.
-    #[inline]
+    #[inline(always)]
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
         match self.first_look() {
             Some(held) => Ok(Some(Event::of(held))),

@@ -4,6 +4,7 @@
 //! the session's own lock, which nobody holds while waiting for anything. What the lock guards is in [`core`].
 
 mod again;
+mod answering;
 mod answers;
 mod core;
 mod ending;
@@ -20,11 +21,10 @@ use self::core::Core;
 use self::large::Large;
 use super::delivery::{Delivery, Held};
 use super::event::{Event, Peer, SessionId};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fifo::BellReader;
-use crate::request::{ReplyForm, Status};
 use crate::session::handover::Pool;
-use crate::session::{Block, Body, BodyKind, Broken, layout};
+use crate::session::{Block, Broken, layout};
 use crate::sys::biased::Biased;
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::Epoll;
@@ -85,8 +85,14 @@ impl Seat {
         }
     }
 
+    /// Takes the next request by the shortest way, if it can go there and no other thread answers.
+    #[inline(always)]
+    pub(super) fn take_now(&self) -> Option<Block<Delivery>> {
+        let taken = self.core.alone(|core| core.as_mut()?.next_now(&self.large));
+        taken.flatten()
+    }
+
     /// Takes the next request, if there is one.
-    #[inline]
     pub(super) fn take(&self) -> Result<Block<Delivery>, Next> {
         self.with(Err(Next::Nothing(Quiet::default())), |core| {
             match core.next_now(&self.large) {
@@ -94,108 +100,6 @@ impl Seat {
                 None => core.next(&self.large),
             }
         })
-    }
-
-    /// Answers the request of this ticket. Where the answer itself cannot be sent, says so to the client too.
-    #[inline]
-    pub(super) fn answer(
-        &self,
-        ticket: u64,
-        id: u64,
-        status: Status,
-        code: u32,
-        body: Body<'_>,
-    ) -> Result<()> {
-        if self.stamp.is_current() && self.answer_now(ticket, id, status, code, &body) {
-            return Ok(());
-        }
-        self.answer_long(ticket, id, status, code, body)
-    }
-
-    /// The shortest way of an answer, which fits into the ring and finds room there. `false`, and nothing has happened, if
-    /// it must go the long way, which also tells what is wrong.
-    #[inline(always)]
-    fn answer_now(&self, ticket: u64, id: u64, status: Status, code: u32, body: &Body<'_>) -> bool {
-        self.with(false, |core| match &body.0 {
-            _ if !core.is_clear() => false,
-            BodyKind::Bytes(bytes) if self.takes(bytes) => {
-                let form = ReplyForm::Inline(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-                core.answer(ticket, id, status, code, form, bytes)
-            }
-            BodyKind::Lease(lease) if self.owns(lease) => {
-                core.answer(ticket, id, status, code, ReplyForm::HandOver, &lease.send())
-            }
-            _ => false,
-        })
-    }
-
-    fn answer_long(
-        &self,
-        ticket: u64,
-        id: u64,
-        status: Status,
-        code: u32,
-        body: Body<'_>,
-    ) -> Result<()> {
-        let ready = self.ready(body);
-        let answered = self.open(|core| {
-            let (outgoing, problem) = match ready {
-                Ok(body) => (core.prepare(id, status, code, body), None),
-                Err(problem) => {
-                    let reason = format!("the answer could not be sent: {problem}");
-                    (core.failure(id, &reason), Some(problem))
-                }
-            };
-            let sent = core.send(Some(ticket), outgoing);
-            self.sent(sent, core)?;
-            problem.map_or(Ok(()), Err)
-        });
-        answered.inspect_err(|_| self.let_go(ticket))
-    }
-
-    /// Sends a reply that is not final, if there is room for it.
-    pub(super) fn interim(&self, id: u64, status: Status) -> Result<()> {
-        self.open(|core| {
-            let outgoing = core.prepare(id, status, 0, BodyKind::Bytes(&[]));
-            let sent = core.send(None, outgoing);
-            self.sent(sent, core)
-        })
-    }
-
-    /// Ends the session of a client that turned out to be broken when it was to be answered.
-    #[inline]
-    fn sent(&self, sent: Result<(), Broken>, core: &mut Core) -> Result<()> {
-        sent.map_err(|broken| {
-            let what = broken.to_string();
-            core.fail(broken);
-            Error::Corrupt {
-                at: format!("session {} of {}", self.peer.session(), self.service),
-                what,
-            }
-        })
-    }
-
-    /// For who answers: an error in a forked child, and when the session is over.
-    fn open<T>(&self, act: impl FnOnce(&mut Core) -> Result<T>) -> Result<T> {
-        if !self.stamp.is_current() {
-            return Err(Error::Forked { what: "request" });
-        }
-        match &mut *self.core.lock() {
-            Some(core) if !core.has_ended() => act(core),
-            _ => Err(Error::Closed {
-                service: self.service.clone(),
-                reason: "the client has gone".to_owned(),
-            }),
-        }
-    }
-
-    /// A request that could not be answered is out of everybody's hands.
-    #[cold]
-    fn let_go(&self, ticket: u64) {
-        if self.stamp.is_current() {
-            self.with((), |core| core.let_go(ticket));
-            self.clear();
-        }
     }
 
     /// The deaths that the next request is charged with, if it is a suspect.

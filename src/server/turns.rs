@@ -69,7 +69,7 @@ pub(super) const VERSIONS: u32 = (1 << 30) - 1;
 
 impl Server {
     /// One look at the session whose turn it is.
-    #[inline]
+    #[inline(never)]
     pub(super) fn serve_first(&mut self) -> Option<Held> {
         if self.turn == 0
             && let Some(slot) = self.rang.pop_front()
@@ -91,7 +91,11 @@ impl Server {
             }
             seated.quiet = None;
         }
-        match seated.seat.take() {
+        let taken = match seated.seat.take_now() {
+            Some(delivery) => Ok(delivery),
+            None => seated.seat.take(),
+        };
+        match taken {
             Ok(delivery) => {
                 seated.busy_at = served;
                 let held = Held::of(&seated.seat, delivery);

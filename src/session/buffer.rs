@@ -15,13 +15,14 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Makes it `len` bytes long, whatever they are.
-    #[inline]
-    pub(crate) fn resize(&mut self, len: usize) {
+    /// Makes it `len` bytes long, whatever they are, and gives them.
+    #[inline(always)]
+    pub(crate) fn resize(&mut self, len: usize) -> &mut [u8] {
         if self.bytes.len() < len {
             self.grow(len);
         }
         self.len = len;
+        self.bytes.get_mut(..len).unwrap_or_default()
     }
 
     #[cold]
@@ -40,11 +41,6 @@ impl Buffer {
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
-    }
-
-    #[inline]
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(..self.len).unwrap_or_default()
     }
 
     /// Takes the bytes out, as a vector.
@@ -69,8 +65,7 @@ mod tests {
     #[test]
     fn a_buffer_is_as_long_as_asked_and_keeps_what_is_worth_it() {
         let mut buffer = Buffer::default();
-        buffer.resize(100);
-        buffer.as_mut_slice().fill(7);
+        buffer.resize(100).fill(7);
         let at = buffer.as_slice().as_ptr();
         buffer.shrink();
         buffer.resize(10);

@@ -71,10 +71,19 @@ struct Content {
 
 impl Content {
     /// An empty one, or what this thread has dropped last.
+    #[inline(never)]
     fn take() -> Box<Content> {
         // Not there while the thread ends.
         let spare = SPARE.try_with(Cell::take).unwrap_or_default();
         spare.unwrap_or_default()
+    }
+
+    /// Lets go of the segment.
+    #[inline(always)]
+    fn let_go(&mut self) {
+        if self.segment.is_some() {
+            self.segment = None;
+        }
     }
 }
 
@@ -102,19 +111,21 @@ impl Drop for Received {
 
 impl Payload {
     /// Makes it a short one of `len` bytes, whatever they are, in the memory that it has, and gives them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn refill(&mut self, len: usize) -> &mut [u8] {
-        let content = self.0.get_or_insert_with(Content::take);
-        content.segment = None;
-        content.buffer.resize(len);
-        content.buffer.as_mut_slice()
+        let content = match &mut self.0 {
+            Some(content) => content,
+            none => none.insert(Content::take()),
+        };
+        content.let_go();
+        content.buffer.resize(len)
     }
 
     /// Lets go of a segment and of a large buffer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn clear(&mut self) {
         if let Some(content) = &mut self.0 {
-            content.segment = None;
+            content.let_go();
             content.buffer.shrink();
         }
     }
@@ -172,25 +183,31 @@ impl Payload {
     /// # Errors
     ///
     /// [`Error::OutOfBounds`] where they are not all inside the payload.
+    #[inline]
     pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<()> {
+        if let (Some(bytes), Ok(from)) = (self.as_slice(), usize::try_from(offset))
+            && let Some(bytes) = bytes.get(from..)
+            && let Some(bytes) = bytes.get(..into.len())
+        {
+            copy::bytes(into, bytes);
+            return Ok(());
+        }
+        self.read_shared(offset, into)
+    }
+
+    /// What does not lie in private memory, or not inside the payload.
+    #[inline(never)]
+    fn read_shared(&self, offset: u64, into: &mut [u8]) -> Result<()> {
         let len = into.len() as u64;
-        let inside = offset.checked_add(len).filter(|end| *end <= self.len());
-        if inside.is_none() {
-            return Err(Error::OutOfBounds {
+        let is_inside = offset.checked_add(len).is_some_and(|end| end <= self.len());
+        match self.received() {
+            Some(received) if is_inside => received.segment.read(received.offset + offset, into),
+            _ => Err(Error::OutOfBounds {
                 offset,
                 len,
                 limit: self.len(),
-            });
+            }),
         }
-        if let Some(received) = self.received() {
-            return received.segment.read(received.offset + offset, into);
-        }
-        let bytes = self.as_slice().unwrap_or_default();
-        let rest = bytes.get(usize::try_from(offset).unwrap_or(0)..);
-        if let Some(bytes) = rest.and_then(|rest| rest.get(..into.len())) {
-            copy::bytes(into, bytes);
-        }
-        Ok(())
     }
 
     /// All bytes, copied if they lie in shared memory. This allocates as many bytes as the sender says: check

@@ -13,6 +13,9 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 /// By how much the coarse clock may be behind: a tick of the slowest kernels (CONFIG_HZ=100).
 const TICK: u64 = 10_000_000;
 
+/// A timeout of so many seconds, a century, is for ever to a peer. Added to the clock it is far from the end of its range.
+const FAR: u64 = 100 * 365 * 24 * 3600;
+
 /// `CLOCK_MONOTONIC` in nanoseconds.
 #[inline]
 pub(crate) fn monotonic_ns() -> u64 {
@@ -40,9 +43,14 @@ pub(crate) fn realtime_ns() -> u64 {
 #[inline]
 fn read(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
-    let secs = u64::try_from(now.tv_sec).unwrap_or(0);
-    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
-    secs.saturating_mul(NANOS_PER_SEC).saturating_add(nanos)
+    if now.tv_sec < 0 {
+        return 0;
+    }
+    // The kernel's own times are 64 bits of nanoseconds.
+    now.tv_sec
+        .cast_unsigned()
+        .wrapping_mul(NANOS_PER_SEC)
+        .wrapping_add(now.tv_nsec.cast_unsigned())
 }
 
 /// The point in time (on `CLOCK_MONOTONIC`) at which a wait ends, or none.
@@ -204,16 +212,23 @@ impl Timeout {
 
     /// The deadline for a peer's eyes, in nanoseconds, by the coarse clock, which is cheaper: at most a tick late and
     /// never early. 0 for none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expires(&self) -> u64 {
-        if let Some(deadline) = self.deadline {
-            return deadline.as_ns().unwrap_or(0);
+        match self.deadline {
+            None => expires_in(self.allowed),
+            Some(deadline) => deadline.as_ns().unwrap_or(0),
         }
-        u64::try_from(self.allowed.as_nanos())
-            .ok()
-            .and_then(|nanos| coarse_ns().checked_add(nanos)?.checked_add(TICK))
-            .unwrap_or(0)
     }
+}
+
+/// As [`Timeout::expires`], of one that begins now.
+#[inline(always)]
+pub(crate) fn expires_in(allowed: Duration) -> u64 {
+    if allowed.as_secs() >= FAR {
+        return 0;
+    }
+    let allowed = allowed.as_secs() * NANOS_PER_SEC + u64::from(allowed.subsec_nanos());
+    coarse_ns() + allowed + TICK
 }
 
 #[cfg(test)]

@@ -65,8 +65,13 @@ pub(crate) fn store(to: &[AtomicU64], from: &[u8]) {
 /// Copies the words of `from` out into `to`, which is filled as far as there are words.
 #[inline(always)]
 pub(crate) fn load(from: &[AtomicU64], to: &mut [u8]) {
+    debug_assert!(to.len() <= from.len() * WORD);
     let is_short = to.len() < BLOCKS_FROM;
-    load_by(from, to, |from, to| !is_short && blocks::load(from, to));
+    let (whole, rest) = to.as_chunks_mut::<WORD>();
+    if is_short || !blocks::load(from, whole) {
+        load_words(from, whole);
+    }
+    load_rest(from, whole.len(), rest);
 }
 
 /// How at least [`LONG`] bytes are copied.
@@ -97,25 +102,26 @@ pub(crate) const LONG: usize = 32 << 10;
 
 /// As [`load`], in the way of the caller's choice, if the processor has it.
 pub(crate) fn load_long(from: &[AtomicU64], to: &mut [u8], way: Way) {
-    load_by(from, to, |from, to| blocks::load_long(from, to, way));
-}
-
-/// By `blocks`, which says whether it did, or else by words; and what is left of the last word.
-#[inline(always)]
-fn load_by(
-    from: &[AtomicU64],
-    to: &mut [u8],
-    blocks: impl FnOnce(&[AtomicU64], &mut [[u8; WORD]]) -> bool,
-) {
     debug_assert!(to.len() <= from.len() * WORD);
     let (whole, rest) = to.as_chunks_mut::<WORD>();
-    if !blocks(from, whole) {
-        for (bytes, word) in whole.iter_mut().zip(from) {
-            *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
-        }
+    if !blocks::load_long(from, whole, way) {
+        load_words(from, whole);
     }
+    load_rest(from, whole.len(), rest);
+}
+
+#[inline(always)]
+fn load_words(from: &[AtomicU64], to: &mut [[u8; WORD]]) {
+    for (bytes, word) in to.iter_mut().zip(from) {
+        *bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+    }
+}
+
+/// What is left of the word `at`.
+#[inline(always)]
+fn load_rest(from: &[AtomicU64], at: usize, rest: &mut [u8]) {
     if !rest.is_empty()
-        && let Some(word) = from.get(whole.len())
+        && let Some(word) = from.get(at)
     {
         put_first_bytes(u64::from_le(word.load(Ordering::Relaxed)), rest);
     }

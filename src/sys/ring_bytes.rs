@@ -79,28 +79,28 @@ impl RingBytes {
             && let Some((to_lead, row)) = row.split_first_chunk::<LEAD>()
             && bytes.len() <= row.len() * WORD
         {
-            for (to, word) in to_head.iter().zip(head) {
-                to.store(word, Ordering::Relaxed);
+            for n in 0..HEAD {
+                to_head[n].store(head[n], Ordering::Relaxed);
             }
-            for (to, word) in to_lead.iter().zip(lead) {
-                to.store(word, Ordering::Relaxed);
+            for n in 0..LEAD {
+                to_lead[n].store(lead[n], Ordering::Relaxed);
             }
             copy::store(row, bytes);
         } else {
-            self.put_around(position, head, lead, bytes);
+            const { assert!(HEAD + LEAD <= 8) };
+            // Only here are they put into memory.
+            let mut words = [0; 8];
+            words[..HEAD].copy_from_slice(&head);
+            words[HEAD..HEAD + LEAD].copy_from_slice(&lead);
+            self.put_around(position, &words[..HEAD + LEAD], bytes);
         }
     }
 
     #[cold]
-    fn put_around<const HEAD: usize, const LEAD: usize>(
-        &self,
-        mut position: u64,
-        head: [u64; HEAD],
-        lead: [u64; LEAD],
-        bytes: &[u8],
-    ) {
-        for word in head.into_iter().chain(lead) {
-            self.word(position).store(word, Ordering::Relaxed);
+    #[inline(never)]
+    fn put_around(&self, mut position: u64, words: &[u64], bytes: &[u8]) {
+        for word in words {
+            self.word(position).store(*word, Ordering::Relaxed);
             position = position.wrapping_add(WORD as u64);
         }
         self.write(position, bytes);

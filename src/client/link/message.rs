@@ -9,7 +9,7 @@ use crate::ring::cursor::Refused;
 use crate::ring::raw;
 use crate::ring::record::Header;
 use crate::session::handover::{Segment, Side};
-use crate::session::layout::{Geometry, REQUEST_RECORD};
+use crate::session::layout::REQUEST_RECORD;
 use crate::session::{Body, BodyKind, Lease};
 
 /// What a record carries.
@@ -50,6 +50,22 @@ impl Link {
         deadline: u64,
         content: Content<'_>,
     ) -> Result<bool> {
+        match self.send_now(id, kind, deadline, content) {
+            Ok(()) => Ok(true),
+            Err(Refused::Full) => Ok(false),
+            Err(Refused::Corrupt(corrupt)) => Err(self.broken(corrupt.into())),
+        }
+    }
+
+    /// As [`send`](Self::send), but what comes of it is in a register.
+    #[inline(always)]
+    pub(in crate::client) fn send_now(
+        &mut self,
+        id: u64,
+        kind: RequestKind,
+        deadline: u64,
+        content: Content<'_>,
+    ) -> Result<(), Refused> {
         let mut header = RequestHeader {
             id,
             kind,
@@ -76,7 +92,7 @@ impl Link {
         header: &RequestHeader,
         payload: &[u8],
         segment: Option<Arc<Segment>>,
-    ) -> Result<bool> {
+    ) -> Result<(), Refused> {
         let record = Header {
             length: 0,
             kind: REQUEST_RECORD,
@@ -91,13 +107,12 @@ impl Link {
         }
         let at = match self.requests.push(record, header.words(), payload) {
             Ok(at) => at,
-            Err(Refused::Full) => {
+            Err(refused) => {
                 if freed {
                     self.make_room();
                 }
-                return Ok(false);
+                return Err(refused);
             }
-            Err(Refused::Corrupt(corrupt)) => return Err(self.broken(corrupt.into())),
         };
         if is_alone {
             self.requests.acknowledge(self.replies.head());
@@ -112,7 +127,7 @@ impl Link {
         if self.requests.must_ring() || for_room {
             self.ring();
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Frees the replies that were read, so that the server can go on where the memory of its ring begins. Whether it may have
@@ -137,7 +152,7 @@ impl Link {
     /// Whether the ring takes so many bytes.
     #[inline]
     pub(in crate::client) fn takes(&self, body: &Body<'_>) -> bool {
-        matches!(&body.0, BodyKind::Bytes(bytes) if bytes.len() <= self.inline_limit())
+        matches!(&body.0, BodyKind::Bytes(bytes) if bytes.len() <= self.inline)
     }
 
     /// Whether it can be sent over this link as it is.
@@ -173,12 +188,7 @@ impl Link {
         Err(Error::TooLong {
             what: "one-way message",
             len: body.len(),
-            max: self.inline_limit() as u64,
+            max: self.inline as u64,
         })
-    }
-
-    #[inline]
-    fn inline_limit(&self) -> usize {
-        Geometry::inline_limit(self.geometry.request_capacity) as usize - RequestHeader::LENGTH
     }
 }

@@ -6,54 +6,83 @@ use super::Link;
 use crate::client::reply::Reply;
 use crate::error::Result;
 use crate::request::{DecodeError, HandOver, ReplyBody, ReplyForm, ReplyHeader, ReplyView, Status};
-use crate::ring::raw::{self, Found};
+use crate::ring::raw::{self, Found, Whole};
 use crate::ring::record::{OF_SESSION, record_len};
 use crate::session::Broken;
 use crate::session::handover::Segment;
 use crate::sys::copy;
 use crate::sys::map::WORD;
 
-/// The form of so many bytes that stand in the ring.
-#[inline]
-fn inline(len: usize) -> ReplyForm {
-    ReplyForm::Inline(u32::try_from(len).unwrap_or(u32::MAX))
-}
-
 /// How many replies that nobody wants are passed over in one look.
 const UNWANTED: usize = 256;
 
 impl Link {
     /// The shortest way of an answer: one that was done, in the ring or in a segment that was mapped lately, that is
-    /// wanted; only that of the request `only`, if that is given. `None`, and nothing has happened, if there is none or it must go the long way, which also tells
-    /// what is wrong.
+    /// wanted; only that of the request `only`, if that is given. `None`, and nothing has happened, if there is none or it must go the
+    /// long way, which also tells what is wrong.
     #[inline(always)]
     pub(in crate::client) fn receive_now(&mut self, only: Option<u64>) -> Option<Reply> {
-        let found = self.replies.ready()?;
-        self.mapped.prefetch();
-        let (_, words, row) = self.memory.replies.split::<OF_SESSION, _>(found.at)?;
-        let header = ReplyHeader::of(words).ok()?;
-        let (id, len) = (header.id, found.len().checked_sub(ReplyHeader::LENGTH)?);
-        let is_done = header.status == Status::Done && only.is_none_or(|only| only == id);
-        if !is_done || !self.pending.is_wanted(id) || len > row.len() * WORD {
-            return None;
+        match self.replies.has_any() {
+            true => self.receive_found(only),
+            false => None,
         }
-        let mut reply = Reply::of(header);
-        if header.form == inline(len) {
-            copy::load(row, reply.payload_mut().refill(len));
-        } else if header.form == ReplyForm::HandOver && len == HandOver::LENGTH {
+    }
+
+    #[inline(never)]
+    fn receive_found(&mut self, only: Option<u64>) -> Option<Reply> {
+        let mut is_another = false;
+        let taken = self.replies.take_now(|found: Whole<'_, OF_SESSION, _>| {
+            self.mapped.prefetch();
+            let len = found.len.checked_sub(ReplyHeader::LENGTH)?;
+            let header = ReplyHeader::of_done(found.lead(), u32::try_from(len).ok()?);
+            let Some(header) = header.filter(|_| len <= found.row.len() * WORD) else {
+                is_another = true;
+                return None;
+            };
+            let is_asked = only.is_none_or(|only| only == header.id);
+            if !is_asked || !self.pending.answer_wanted(header.id) {
+                return None;
+            }
+            let mut reply = Reply::of(header);
+            copy::load(found.row, reply.payload_mut().refill(len));
+            Some(reply)
+        });
+        match taken {
+            None if is_another => self.receive_handed_over(only),
+            None => None,
+            taken => {
+                self.make_room_in_time();
+                taken
+            }
+        }
+    }
+
+    /// As [`receive_now`](Self::receive_now), of an answer that lies in a segment that was mapped lately.
+    #[inline(never)]
+    fn receive_handed_over(&mut self, only: Option<u64>) -> Option<Reply> {
+        let reply = self.replies.take_now(|found: Whole<'_, OF_SESSION, _>| {
+            let header = ReplyHeader::of(found.lead()).ok()?;
+            let is_good = header.form == ReplyForm::HandOver
+                && header.status == Status::Done
+                && found.len == ReplyHeader::LENGTH + HandOver::LENGTH
+                && HandOver::LENGTH <= found.row.len() * WORD
+                && only.is_none_or(|only| only == header.id)
+                && self.pending.is_wanted(header.id);
+            if !is_good {
+                return None;
+            }
             let mut place = [0; HandOver::LENGTH];
-            copy::load(row, &mut place);
+            copy::load(found.row, &mut place);
             let place = HandOver::decode(&place).ok()?;
             let segment = self.mapped.near(place.number, place.end())?;
             segment.mark_received();
-            reply
-                .payload_mut()
-                .refer(segment, place.offset, place.length, Some(self.stamp));
-        } else {
-            return None;
-        }
-        self.pending.answer(id);
-        self.pass(&found);
+            let mut reply = Reply::of(header);
+            let payload = reply.payload_mut();
+            payload.refer(segment, place.offset, place.length, Some(self.stamp));
+            self.pending.answer(header.id);
+            Some(reply)
+        })?;
+        self.make_room_in_time();
         Some(reply)
     }
 
@@ -91,7 +120,12 @@ impl Link {
     #[inline(always)]
     fn pass(&mut self, found: &Found) {
         self.replies.advance(found);
-        // A server that waits for room needs no more than a quarter of the ring.
+        self.make_room_in_time();
+    }
+
+    /// A server that waits for room needs no more than a quarter of the ring.
+    #[inline(always)]
+    fn make_room_in_time(&mut self) {
         if self.replies.unreleased() >= self.geometry.reply_capacity / 4 {
             self.make_room();
         }

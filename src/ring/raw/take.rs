@@ -1,9 +1,11 @@
 //! The end of a ring that takes records out.
 
 mod last;
+mod now;
 mod run;
 
 use self::last::Last;
+pub(crate) use self::now::Whole;
 use super::check_mark;
 use crate::ring::corrupt::Corrupt;
 use crate::ring::cursor::ConsumerCursor;
@@ -122,14 +124,7 @@ impl<const WORDS: usize> RawConsumer<WORDS> {
     /// in registers.
     #[inline(always)]
     pub(crate) fn ready(&mut self) -> Option<Found> {
-        let mut available = self.cursor.known();
-        if available == 0 {
-            available = self.see().unwrap_or(0);
-            if available == 0 {
-                self.expect();
-                return None;
-            }
-        }
+        let available = self.available()?;
         let (at, words) = self.header();
         let is_good = self.last.accepts(&self.accept, words, available);
         let first = words[0];

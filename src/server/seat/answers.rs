@@ -12,10 +12,6 @@ use crate::ring::record::{self, Header};
 use crate::session::layout::{Geometry, REPLY_RECORD};
 use crate::session::{BodyKind, Broken};
 
-/// One-way messages leave this share of the ring, or so many bytes, before it is freed, if there are more of them.
-const ROOM_SHARE: u64 = 8;
-const ROOM: u64 = 32 << 10;
-
 /// A reply, ready to be published.
 #[derive(Debug)]
 pub(super) struct Outgoing<'a> {
@@ -233,7 +229,7 @@ impl Core {
 
     /// Goes past a message that has no answer, from index `at` to `end`, of which a copy was taken: nobody finds it again. The
     /// client is given its room together with that of others.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pass_one_way(&mut self, at: u64, end: u64) {
         if self.taken.len() > 0 {
             self.taken.begin(at, end);
@@ -243,14 +239,13 @@ impl Core {
         // forth would be most of the time that a stream of these takes.
         self.let_go(at);
         self.requests.pass(end);
-        let enough = ROOM.min(self.geometry.request_capacity / ROOM_SHARE);
-        if self.requests.unreleased() >= enough {
+        if self.requests.unreleased() >= self.one_way_room {
             self.give_room();
         }
     }
 
     /// Frees what one-way messages have left, and rings a client that waits for it.
-    #[inline]
+    #[inline(never)]
     pub(super) fn give_room(&mut self) {
         let held = self.taken.oldest().unwrap_or(self.requests.next());
         if self.requests.head() != held {

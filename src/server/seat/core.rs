@@ -20,6 +20,10 @@ use crate::session::Broken;
 use crate::session::handover::{Mapped, Side};
 use crate::session::layout::{Geometry, Memory};
 
+/// One-way messages leave this share of the ring, or so many bytes, before it is freed, if there are more of them.
+const ONE_WAY_SHARE: u64 = 8;
+const ONE_WAY_ROOM: u64 = 32 << 10;
+
 /// What a seat is made of.
 #[derive(Debug)]
 pub(in crate::server) struct Opening {
@@ -68,6 +72,8 @@ pub(super) struct Core {
     pub(super) up: Arc<BellReader>,
     /// Requests that were taken and not freed; where a record begins is the request's ticket.
     pub(super) taken: Ledger,
+    /// So many bytes are left by one-way messages before they are freed, if there are more of them.
+    pub(super) one_way_room: u64,
     /// Answers that found no room. While there are any, nothing is taken.
     pub(super) outbox: VecDeque<(Option<u64>, Outgoing<'static>)>,
     /// Whether the server's thread found no room for what is in the outbox, and looks again by itself: the client need not ring.
@@ -120,6 +126,7 @@ impl Core {
             bell: Some(bell),
             up,
             taken: Ledger::default(),
+            one_way_room: ONE_WAY_ROOM.min(geometry.request_capacity / ONE_WAY_SHARE),
             outbox: VecDeque::new(),
             looks_for_room: false,
             stuck: false,

@@ -1,12 +1,13 @@
 //! What stands next in the request ring: a message for a handler, or what else there is to do.
 
 use std::borrow::Cow;
+use std::sync::atomic::AtomicU64;
 
 use super::core::Core;
 use super::large::Large;
 use crate::error::Error;
 use crate::request::{HandOver, RequestForm, RequestHeader, Status};
-use crate::ring::raw::Found;
+use crate::ring::raw::{Found, Whole};
 use crate::ring::record::{self, STATE, Start, WITH_STATE};
 use crate::server::delivery::Delivery;
 use crate::session::{Block, Broken};
@@ -48,6 +49,24 @@ impl<B: Into<Broken>> From<B> for Next {
     }
 }
 
+/// A deadline by our clock, 0 for none; `None` if it has passed.
+#[inline(always)]
+fn deadline_ahead(header: &RequestHeader, same_clock: bool) -> Option<u64> {
+    let deadline = if same_clock { header.deadline } else { 0 };
+    (deadline == 0 || clock::coarse_ns() < deadline).then_some(deadline)
+}
+
+/// Starts a message that no server has started before, if it is that.
+#[inline(always)]
+fn start(header: &[AtomicU64; WITH_STATE], id: u64) -> Option<()> {
+    let state = &header[STATE];
+    let start = match id {
+        0 => record::start_one_way(state),
+        _ => record::start(state),
+    };
+    matches!(start, Ok(Start::Started)).then_some(())
+}
+
 impl Core {
     /// The shortest way of a message: one that no server has begun, whose time is not up, and whose bytes stand in the ring
     /// in one piece or in the segment that was used last. `None`, and nothing has happened, if there is none or it must go the
@@ -57,55 +76,65 @@ impl Core {
         if !self.is_clear() || self.draining.is_some() {
             return None;
         }
-        let found = self.requests.ready()?;
-        large.prefetch();
-        let (head, words, row) = self.memory.requests.split::<WITH_STATE, _>(found.at)?;
-        let header = self.last.check(words).ok()?;
-        let len = found.len().checked_sub(RequestHeader::LENGTH)?;
-        if len != header.payload_length() as usize || len > row.len() * WORD {
-            return None;
-        }
-        let deadline = match header.id != 0 && self.same_clock {
-            true => header.deadline,
-            false => 0,
-        };
-        if deadline != 0 && clock::coarse_ns() >= deadline {
-            return None;
-        }
-        let segment = match header.form {
-            RequestForm::HandOver => {
-                let mut place = [0; HandOver::LENGTH];
-                copy::load(row, &mut place);
-                let place = HandOver::decode(&place).ok()?;
-                Some((self.mapped.near(place.number, place.end())?, place))
+        let mut is_handed_over = false;
+        let taken = self.requests.take_now(|found: Whole<'_, WITH_STATE, _>| {
+            large.prefetch();
+            let mut delivery = Delivery::take();
+            let header = self.last.check(found.lead()).ok()?;
+            let len = found.len.checked_sub(RequestHeader::LENGTH)?;
+            let is_inline =
+                matches!(header.form, RequestForm::Inline(told) if told as usize == len);
+            if !is_inline || len > found.row.len() * WORD {
+                is_handed_over = header.form == RequestForm::HandOver;
+                return None;
             }
-            RequestForm::Inline(_) | RequestForm::Ask => None,
-        };
-        let state = &head[STATE];
-        let start = match header.id {
-            0 => record::start_one_way(state),
-            _ => record::start(state),
-        };
-        if !matches!(start, Ok(Start::Started)) {
-            return None;
-        }
-        let end = self.requests.advance(&found);
-        if header.id != 0 {
-            self.taken.begin(found.at, end);
-        }
-        let mut delivery = Delivery::of(header, found.at, 1);
-        delivery.deadline = deadline;
-        match segment {
-            None => copy::load(row, delivery.payload.refill(len)),
-            Some((segment, place)) => {
-                let payload = &mut delivery.payload;
-                payload.refer(segment, place.offset, place.length, None);
+            delivery.deadline = match header.id {
+                0 => 0,
+                _ => deadline_ahead(&header, self.same_clock)?,
+            };
+            start(found.header, header.id)?;
+            if header.id != 0 {
+                self.taken.begin(found.at, found.end);
             }
-        }
-        if header.id == 0 {
-            self.pass_one_way(found.at, end);
+            delivery.begin(header, found.at, 1);
+            copy::load(found.row, delivery.payload.refill(len));
+            Some((delivery, found.at))
+        });
+        let Some((delivery, at)) = taken else {
+            return is_handed_over.then(|| self.next_handed_over()).flatten();
+        };
+        if delivery.header.id == 0 {
+            self.pass_one_way(at, self.requests.next());
         }
         Some(delivery)
+    }
+
+    /// As [`next_now`](Self::next_now), of a request that lies in the segment that was used last.
+    #[inline(never)]
+    fn next_handed_over(&mut self) -> Option<Block<Delivery>> {
+        self.requests.take_now(|found: Whole<'_, WITH_STATE, _>| {
+            let header = self.last.check(found.lead()).ok()?;
+            let is_good = header.form == RequestForm::HandOver
+                && header.id != 0
+                && found.len == RequestHeader::LENGTH + HandOver::LENGTH
+                && HandOver::LENGTH <= found.row.len() * WORD;
+            if !is_good {
+                return None;
+            }
+            let mut place = [0; HandOver::LENGTH];
+            copy::load(found.row, &mut place);
+            let place = HandOver::decode(&place).ok()?;
+            let deadline = deadline_ahead(&header, self.same_clock)?;
+            let segment = self.mapped.near(place.number, place.end())?;
+            start(found.header, header.id)?;
+            self.taken.begin(found.at, found.end);
+            let mut delivery = Delivery::take();
+            delivery.begin(header, found.at, 1);
+            delivery.deadline = deadline;
+            let payload = &mut delivery.payload;
+            payload.refer(segment, place.offset, place.length, None);
+            Some(delivery)
+        })
     }
 
     /// Takes the next record, if there is one that can be taken.

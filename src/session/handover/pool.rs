@@ -152,10 +152,16 @@ impl Pool {
     }
 
     /// Has the processor fetch what the next [`lease`](Pool::lease) will look at, where that can be done without waiting.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch(&self) {
-        if self.used.load(Ordering::Relaxed)
-            && self.kept.is_owned()
+        if self.used.load(Ordering::Relaxed) {
+            self.prefetch_last();
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_last(&self) {
+        if self.kept.is_owned()
             && let Some(last) = self.kept().last()
         {
             last.prefetch();

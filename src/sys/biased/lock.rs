@@ -65,6 +65,16 @@ impl<T> Biased<T> {
         self.lock_shared()
     }
 
+    /// Does something inside, for the owner, as long as no other thread has come: as with [`lock`](Self::lock), but nothing is
+    /// kept in memory for the way out. `None`, and nothing has happened, for all others.
+    #[inline(always)]
+    pub(crate) fn alone<R>(&self, act: impl FnOnce(&mut T) -> R) -> Option<R> {
+        if !self.is_owned() || !self.enter() {
+            return None;
+        }
+        Some(act(&mut self.guard(None)))
+    }
+
     /// Whether this thread owns it, and no other has come. Then locking costs nothing, and is soon over.
     #[inline(always)]
     pub(crate) fn is_owned(&self) -> bool {

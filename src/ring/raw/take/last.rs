@@ -36,7 +36,7 @@ impl<const WORDS: usize> Last<WORDS> {
     }
 
     /// Whether a header that is another one is accepted; the next ones are compared with it then.
-    #[inline]
+    #[inline(never)]
     pub(super) fn measure(&mut self, accept: &Accept, words: [u64; 2], available: u64) -> bool {
         let is_good = accept.allows::<WORDS>(Header::unpack(words), available);
         if is_good {
