@@ -1,11 +1,9 @@
 //! What a client sends, and what it gets back.
 
-use std::cell::Cell;
-use std::thread::LocalKey;
 use std::time::Duration;
 
-use crate::request::{ReplyForm, ReplyHeader, RequestKind, Status};
-use crate::session::{Block, Body, Payload, Reusable};
+use crate::request::{ReplyHeader, RequestKind, Status};
+use crate::session::{Body, Payload};
 
 /// What is asked of a server: a kind, and the bytes that go with it.
 ///
@@ -51,83 +49,57 @@ pub struct RequestId(pub(crate) u64);
 
 /// What a server said to a request.
 #[derive(Debug)]
-pub struct Reply(Block<Said>);
-
-/// What is in a reply.
-#[derive(Debug)]
-struct Said {
-    header: ReplyHeader,
+pub struct Reply {
+    /// With the header in the same block of memory: what is handed on is a pointer.
     payload: Payload,
-}
-
-impl Reusable for Said {
-    fn spare() -> &'static LocalKey<Cell<Option<Box<Said>>>> {
-        thread_local! {
-            static SPARE: Cell<Option<Box<Said>>> = const { Cell::new(None) };
-        }
-        &SPARE
-    }
-
-    fn empty() -> Said {
-        Said {
-            header: ReplyHeader {
-                id: 0,
-                status: Status::Started,
-                code: 0,
-                epoch: 0,
-                form: ReplyForm::Inline(0),
-            },
-            payload: Payload::default(),
-        }
-    }
-
-    #[inline(always)]
-    fn clear(&mut self) {
-        self.payload.clear();
-    }
 }
 
 impl Reply {
     /// Of a header whose payload is still to be read.
     #[inline(always)]
     pub(super) fn of(header: ReplyHeader) -> Reply {
-        let mut said = Block::<Said>::take();
-        said.header = header;
-        Reply(said)
+        Reply {
+            payload: Payload::of_reply(header),
+        }
     }
 
     /// For who reads it.
     #[inline(always)]
     pub(super) fn payload_mut(&mut self) -> &mut Payload {
-        &mut self.0.payload
+        &mut self.payload
+    }
+
+    #[inline(always)]
+    fn header(&self) -> &ReplyHeader {
+        self.payload.reply_header()
     }
 
     /// Which request this is about.
     #[inline]
     pub fn id(&self) -> RequestId {
-        RequestId(self.0.header.id)
+        RequestId(self.header().id)
     }
 
     /// What became of the request. Only [`Status::Started`] and [`Status::Part`] are not final.
     #[inline]
     pub fn status(&self) -> Status {
-        self.0.header.status
+        self.header().status
     }
 
     /// The handler's number in a [`Status::Failed`]; what a number means elsewhere is said with each status.
     pub fn code(&self) -> u32 {
-        self.0.header.code
+        self.header().code
     }
 
     /// The number of the server that wrote the reply; greater after a restart. Nothing depends on it.
     pub fn epoch(&self) -> u64 {
-        self.0.header.epoch
+        self.header().epoch
     }
 
     /// The bytes that came with it.
     #[inline]
     pub fn payload(&self) -> &Payload {
-        &self.0.payload
+        &self.payload
     }
 
     /// The answer of a request that was done, or why it was not.
@@ -135,12 +107,20 @@ impl Reply {
     /// # Errors
     ///
     /// [`Rejected`] for every status but [`Status::Done`].
-    pub fn into_answer(mut self) -> Result<Payload, Rejected> {
+    #[inline]
+    pub fn into_answer(self) -> Result<Payload, Rejected> {
+        match self.status() {
+            Status::Done => Ok(self.payload),
+            _ => Err(self.into_rejected()),
+        }
+    }
+
+    #[inline(never)]
+    fn into_rejected(self) -> Rejected {
         let (status, code) = (self.status(), self.code());
-        let payload = std::mem::take(self.payload_mut());
+        let payload = self.payload;
         let text = |payload: Payload| String::from_utf8_lossy(&payload.into_vec()).into_owned();
-        Err(match status {
-            Status::Done => return Ok(payload),
+        match status {
             Status::UnknownKind => Rejected::UnknownKind {
                 known: kinds(&payload),
             },
@@ -158,7 +138,7 @@ impl Reply {
             Status::Poisoned => Rejected::Poisoned { attempts: code },
             Status::Closed => Rejected::Closed,
             other => Rejected::Interim(other),
-        })
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::route::Route;
 use crate::error::Result;
 use crate::request::RequestKind;
 use crate::session::wait::Wait;
-use crate::session::{Body, Lease};
+use crate::session::{Body, BodyKind, Lease};
 use crate::sys::clock::{self, Timeout};
 
 /// Looks for what is nearly there.
@@ -67,7 +67,11 @@ impl Client {
             return None;
         }
         let expires = clock::expires_in(timeout);
-        link.send_now(id, kind, expires, Content::of(body)).ok()?;
+        let sent = match &body.0 {
+            BodyKind::Bytes(bytes) => link.send_bytes(id, kind, expires, bytes),
+            BodyKind::Lease(lease) => link.send_other(id, kind, expires, Content::Segment(lease)),
+        };
+        sent.ok()?;
         self.next_id += 1;
         Some((index, id))
     }

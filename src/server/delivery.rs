@@ -76,7 +76,7 @@ impl Reusable for Delivery {
     fn clear(&mut self) {
         self.payload.clear();
         // To count who holds a seat costs as much as to copy a short message.
-        if !self.hold.as_ref().is_some_and(|seat| seat.keeps_hold()) {
+        if self.hold.as_ref().is_some_and(|seat| seat.is_over()) {
             self.hold = None;
         }
     }
@@ -130,13 +130,20 @@ impl Held {
     }
 }
 
+impl Held {
+    #[cold]
+    fn fail(&mut self) {
+        let reason = "the handler dropped the request without an answer";
+        // A client that is gone needs none.
+        let _ = self.let_go(Status::Failed, 0, Body::from(reason));
+    }
+}
+
 impl Drop for Held {
     #[inline]
     fn drop(&mut self) {
         if self.delivery.ticket.is_some() {
-            let reason = "the handler dropped the request without an answer";
-            // A client that is gone needs none.
-            let _ = self.let_go(Status::Failed, 0, Body::from(reason));
+            self.fail();
         }
     }
 }

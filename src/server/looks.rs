@@ -68,11 +68,16 @@ impl Server {
     }
 
     /// A message is on its way to the program.
-    #[inline]
+    #[inline(always)]
     fn delivered(&mut self, held: &Held) {
         if held.delivery.attempts > 1 {
-            self.board.count(|page| &page.redelivered);
+            self.redelivered();
         }
         self.beat();
+    }
+
+    #[cold]
+    fn redelivered(&self) {
+        self.board.count(|page| &page.redelivered);
     }
 }

@@ -47,8 +47,15 @@ impl Server {
     }
 
     /// The loop has come round.
-    #[inline]
+    #[inline(always)]
     pub(super) fn beat(&mut self) {
+        if self.pulse.is_some() {
+            self.beat_working();
+        }
+    }
+
+    #[inline(never)]
+    fn beat_working(&mut self) {
         if let Some(pulse) = &mut self.pulse {
             // A forked child was told already, and what others write here does not keep the server from its work.
             let _ = pulse.heart.enter(pulse.working);

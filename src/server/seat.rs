@@ -199,10 +199,9 @@ impl Seat {
         }
     }
 
-    /// Whether a message that was dropped in this thread may keep its hold for the next one, which costs nothing then:
-    /// in the thread that serves, until the session is over.
-    #[inline]
-    pub(super) fn keeps_hold(&self) -> bool {
-        self.core.is_owned() && !self.over.load(Ordering::Relaxed) && self.stamp.is_current()
+    /// Whether the session is over: then nobody need keep hold of it.
+    #[inline(always)]
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 }

@@ -61,7 +61,10 @@ impl<T: Reusable> Drop for Block<T> {
     fn drop(&mut self) {
         if let Some(mut inner) = self.0.take() {
             inner.clear();
-            let _ = T::spare().try_with(|spare| spare.set(Some(inner)));
+            let before = T::spare().try_with(|spare| spare.replace(Some(inner)));
+            if let Ok(Some(before)) = before {
+                drop(before);
+            }
         }
     }
 }

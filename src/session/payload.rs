@@ -9,6 +9,7 @@ use super::Buffer;
 use super::handover::Segment;
 use super::lease::Lease;
 use crate::error::{Error, Result};
+use crate::request::{ReplyForm, ReplyHeader, Status};
 use crate::sys::copy;
 use crate::sys::fork::Stamp;
 
@@ -62,11 +63,28 @@ pub struct Payload(
     Option<Box<Content>>,
 );
 
-#[derive(Default)]
 struct Content {
     /// The bytes, unless they lie in a segment.
     buffer: Buffer,
     segment: Option<Received>,
+    /// What else a reply says, so that all of it is one block of memory.
+    header: ReplyHeader,
+}
+
+impl Default for Content {
+    fn default() -> Content {
+        Content {
+            buffer: Buffer::default(),
+            segment: None,
+            header: ReplyHeader {
+                id: 0,
+                status: Status::Started,
+                code: 0,
+                epoch: 0,
+                form: ReplyForm::Inline(0),
+            },
+        }
+    }
 }
 
 impl Content {
@@ -110,6 +128,23 @@ impl Drop for Received {
 }
 
 impl Payload {
+    /// Of a reply with this header, to be filled.
+    #[inline(always)]
+    pub(crate) fn of_reply(header: ReplyHeader) -> Payload {
+        let mut content = Content::take();
+        content.header = header;
+        Payload(Some(content))
+    }
+
+    /// The header of the reply whose payload this is.
+    #[inline(always)]
+    pub(crate) fn reply_header(&self) -> &ReplyHeader {
+        match &self.0 {
+            Some(content) => &content.header,
+            None => unreachable!("it is there until it is dropped"),
+        }
+    }
+
     /// Makes it a short one of `len` bytes, whatever they are, in the memory that it has, and gives them.
     #[inline(always)]
     pub(crate) fn refill(&mut self, len: usize) -> &mut [u8] {

@@ -59,31 +59,68 @@ impl Link {
 
     /// As [`send`](Self::send), but what comes of it is in a register.
     #[inline(always)]
-    pub(in crate::client) fn send_now(
+    fn send_now(
         &mut self,
         id: u64,
         kind: RequestKind,
         deadline: u64,
         content: Content<'_>,
     ) -> Result<(), Refused> {
-        let mut header = RequestHeader {
+        match content {
+            Content::Bytes(bytes) => self.send_bytes(id, kind, deadline, bytes),
+            other => self.send_other(id, kind, deadline, other),
+        }
+    }
+
+    /// As [`send`](Self::send) of bytes that fit into the ring.
+    #[inline(always)]
+    pub(in crate::client) fn send_bytes(
+        &mut self,
+        id: u64,
+        kind: RequestKind,
+        deadline: u64,
+        bytes: &[u8],
+    ) -> Result<(), Refused> {
+        let header = RequestHeader {
             id,
             kind,
             deadline,
-            form: RequestForm::Ask,
+            form: inline(bytes),
         };
-        match content {
+        self.publish(&header, bytes, None)
+    }
+
+    #[inline(never)]
+    pub(in crate::client) fn send_other(
+        &mut self,
+        id: u64,
+        kind: RequestKind,
+        deadline: u64,
+        content: Content<'_>,
+    ) -> Result<(), Refused> {
+        let (place, segment);
+        let (form, payload) = match content {
+            Content::Question => {
+                segment = None;
+                (RequestForm::Ask, &[][..])
+            }
             Content::Bytes(bytes) => {
-                header.form = inline(bytes);
-                self.publish(&header, bytes, None)
+                segment = None;
+                (inline(bytes), bytes)
             }
-            Content::Question => self.publish(&header, &[], None),
             Content::Segment(lease) => {
-                header.form = RequestForm::HandOver;
-                let segment = Arc::clone(lease.segment());
-                self.publish(&header, &lease.place(), Some(segment))
+                segment = Some(Arc::clone(lease.segment()));
+                place = lease.place();
+                (RequestForm::HandOver, &place[..])
             }
-        }
+        };
+        let header = RequestHeader {
+            id,
+            kind,
+            deadline,
+            form,
+        };
+        self.publish(&header, payload, segment)
     }
 
     #[inline(always)]

@@ -22,13 +22,10 @@ impl Seat {
             return false;
         }
         let header = (id, status, code);
-        match self.core.is_owned() {
-            true => self
-                .core
-                .alone(|core| self.answer_in(core, ticket, header, body))
-                .unwrap_or(false),
-            false => self.answer_shared(ticket, header, body),
-        }
+        let alone = self
+            .core
+            .alone(|core| self.answer_in(core, ticket, header, body));
+        alone.unwrap_or_else(|| self.answer_shared(ticket, header, body))
     }
 
     #[inline(never)]

@@ -215,7 +215,7 @@ impl Core {
     }
 
     /// Marks a request as answered, and frees all that are answered and have none before them that is not.
-    #[inline]
+    #[inline(always)]
     pub(super) fn commit(&mut self, ticket: u64) {
         record::answer(self.memory.requests.state(ticket));
         self.let_go(ticket);

@@ -43,6 +43,16 @@ pub(crate) struct Guard<'a, T> {
     value: PhantomData<&'a mut T>,
 }
 
+/// The owner, to be inside without the mutex.
+struct Inside<'a, T>(&'a Biased<T>);
+
+impl<T> Drop for Inside<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
 impl<T> Biased<T> {
     /// Owned by this thread.
     pub(crate) fn new(value: T) -> Biased<T> {
@@ -72,7 +82,10 @@ impl<T> Biased<T> {
         if !self.is_owned() || !self.enter() {
             return None;
         }
-        Some(act(&mut self.guard(None)))
+        let inside = Inside(self);
+        // SAFETY: this thread is inside, and no other, until `inside` is dropped.
+        let value = unsafe { &mut *inside.0.value.get() };
+        Some(act(value))
     }
 
     /// Whether this thread owns it, and no other has come. Then locking costs nothing, and is soon over.
