@@ -1,13 +1,12 @@
 //! A message that was taken out of a session's ring, on its way through a handler.
 
-use std::cell::Cell;
 use std::sync::Arc;
-use std::thread::LocalKey;
 
+use super::block::Block;
 use super::seat::Seat;
 use crate::error::Result;
 use crate::request::{RequestForm, RequestHeader, RequestKind, Status};
-use crate::session::{Block, Body, Payload, Reusable};
+use crate::session::{Body, Payload};
 
 /// A message, checked.
 #[derive(Debug)]
@@ -24,39 +23,8 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// To be [begun](Self::begin).
-    #[inline(always)]
-    pub(super) fn take() -> Block<Delivery> {
-        Block::take()
-    }
-
-    /// Of a header whose payload is still to be read.
-    #[inline(always)]
-    pub(super) fn of(header: RequestHeader, ticket: u64, attempts: u32) -> Block<Delivery> {
-        let mut delivery = Delivery::take();
-        delivery.begin(header, ticket, attempts);
-        delivery.deadline = 0;
-        delivery
-    }
-
-    /// Makes it one with this header, whose payload is still to be read.
-    #[inline(always)]
-    pub(super) fn begin(&mut self, header: RequestHeader, ticket: u64, attempts: u32) {
-        self.ticket = (header.id != 0).then_some(ticket);
-        self.header = header;
-        self.attempts = attempts;
-    }
-}
-
-impl Reusable for Delivery {
-    fn spare() -> &'static LocalKey<Cell<Option<Box<Delivery>>>> {
-        thread_local! {
-            static SPARE: Cell<Option<Box<Delivery>>> = const { Cell::new(None) };
-        }
-        &SPARE
-    }
-
-    fn empty() -> Delivery {
+    /// A new one.
+    pub(super) fn empty() -> Delivery {
         Delivery {
             ticket: None,
             header: RequestHeader {
@@ -72,13 +40,31 @@ impl Reusable for Delivery {
         }
     }
 
+    /// Lets go of what is not worth keeping.
     #[inline(always)]
-    fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.payload.clear();
         // To count who holds a seat costs as much as to copy a short message.
         if self.hold.as_ref().is_some_and(|seat| seat.is_over()) {
             self.hold = None;
         }
+    }
+
+    /// Of a header whose payload is still to be read.
+    #[inline(always)]
+    pub(super) fn of(header: RequestHeader, ticket: u64, attempts: u32) -> Block {
+        let mut delivery = Block::take();
+        delivery.begin(header, ticket, attempts);
+        delivery.deadline = 0;
+        delivery
+    }
+
+    /// Makes it one with this header, whose payload is still to be read.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, header: RequestHeader, ticket: u64, attempts: u32) {
+        self.ticket = (header.id != 0).then_some(ticket);
+        self.header = header;
+        self.attempts = attempts;
     }
 }
 
@@ -86,12 +72,12 @@ impl Reusable for Delivery {
 /// with [`Status::Failed`].
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) delivery: Block<Delivery>,
+    pub(super) delivery: Block,
 }
 
 impl Held {
     #[inline(always)]
-    pub(super) fn of(seat: &Arc<Seat>, mut delivery: Block<Delivery>) -> Held {
+    pub(super) fn of(seat: &Arc<Seat>, mut delivery: Block) -> Held {
         match &delivery.hold {
             Some(kept) if Arc::ptr_eq(kept, seat) => {}
             _ => delivery.hold = Some(Arc::clone(seat)),
@@ -101,7 +87,7 @@ impl Held {
 
     /// Lets go of the seat that is kept for the next message.
     pub(super) fn forget() {
-        Block::<Delivery>::take().hold = None;
+        Block::take().hold = None;
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! One process that serves under a name: its sessions, and the loop that turns them into events.
 
 mod alarm;
+mod block;
 mod board;
 mod delivery;
 mod departures;

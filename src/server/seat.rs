@@ -19,12 +19,13 @@ use crossbeam_utils::CachePadded;
 
 use self::core::Core;
 use self::large::Large;
-use super::delivery::{Delivery, Held};
+use super::block::Block;
+use super::delivery::Held;
 use super::event::{Event, Peer, SessionId};
 use crate::error::Result;
 use crate::fifo::BellReader;
 use crate::session::handover::Pool;
-use crate::session::{Block, Broken, layout};
+use crate::session::{Broken, layout};
 use crate::sys::biased::Biased;
 use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::Epoll;
@@ -87,13 +88,13 @@ impl Seat {
 
     /// Takes the next request by the shortest way, if it can go there and no other thread answers.
     #[inline(always)]
-    pub(super) fn take_now(&self) -> Option<Block<Delivery>> {
+    pub(super) fn take_now(&self) -> Option<Block> {
         let taken = self.core.alone(|core| core.as_mut()?.next_now(&self.large));
         taken.flatten()
     }
 
     /// Takes the next request, if there is one.
-    pub(super) fn take(&self) -> Result<Block<Delivery>, Next> {
+    pub(super) fn take(&self) -> Result<Block, Next> {
         self.with(Err(Next::Nothing(Quiet::default())), |core| {
             match core.next_now(&self.large) {
                 Some(delivery) => Ok(delivery),

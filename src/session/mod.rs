@@ -1,6 +1,5 @@
 //! What both ends of a session share: where things stand in its segment, its large payloads, how it waits.
 
-mod block;
 mod broken;
 mod buffer;
 pub(crate) mod handover;
@@ -10,7 +9,6 @@ mod payload;
 mod pollable;
 pub(crate) mod wait;
 
-pub(crate) use block::{Block, Reusable};
 pub(crate) use broken::Broken;
 pub(crate) use buffer::Buffer;
 pub use lease::Lease;

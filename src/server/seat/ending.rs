@@ -7,8 +7,8 @@ use super::core::{Core, Draining};
 use crate::fifo::BellReader;
 use crate::ring::raw::Found;
 use crate::ring::record::{self, Start};
-use crate::server::delivery::Delivery;
-use crate::session::{Block, Broken, layout};
+use crate::server::block::Block;
+use crate::session::{Broken, layout};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::{self, Epoll, Interest};
 
@@ -20,7 +20,7 @@ impl Core {
     }
 
     /// What was told and not taken yet by a client that is gone.
-    pub(super) fn last_words(&mut self) -> Vec<Block<Delivery>> {
+    pub(super) fn last_words(&mut self) -> Vec<Block> {
         self.ended = true;
         self.outbox.clear();
         let mut words = Vec::new();

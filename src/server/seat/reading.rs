@@ -6,9 +6,10 @@ use super::core::Core;
 use crate::error::{Error, Result};
 use crate::request::{DecodeError, HandOver, RequestBody, RequestHeader, RequestView};
 use crate::ring::raw::Found;
+use crate::server::block::Block;
 use crate::server::delivery::Delivery;
+use crate::session::Broken;
 use crate::session::handover::Segment;
-use crate::session::{Block, Broken};
 
 impl Core {
     /// Copies a message's header out.
@@ -29,7 +30,7 @@ impl Core {
         found: &Found,
         header: RequestHeader,
         attempts: u32,
-    ) -> Result<(Block<Delivery>, Option<Box<Error>>), Broken> {
+    ) -> Result<(Block, Option<Box<Error>>), Broken> {
         let mut delivery = Delivery::of(header, found.at, attempts);
         let payload = delivery.payload.refill(found.len() - RequestHeader::LENGTH);
         self.requests

@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::request::{HandOver, RequestForm, RequestHeader, Status};
 use crate::ring::raw::{Found, Whole};
 use crate::ring::record::{self, STATE, Start, WITH_STATE};
-use crate::server::delivery::Delivery;
-use crate::session::{Block, Broken};
+use crate::server::block::Block;
+use crate::session::Broken;
 use crate::sys::map::WORD;
 use crate::sys::{clock, copy};
 
@@ -72,14 +72,14 @@ impl Core {
     /// in one piece or in the segment that was used last. `None`, and nothing has happened, if there is none or it must go the
     /// long way, which also tells what is wrong.
     #[inline(never)]
-    pub(super) fn next_now(&mut self, large: &Large) -> Option<Block<Delivery>> {
+    pub(super) fn next_now(&mut self, large: &Large) -> Option<Block> {
         if !self.is_clear() || self.draining.is_some() {
             return None;
         }
         let mut is_handed_over = false;
         let taken = self.requests.take_now(|found: Whole<'_, WITH_STATE, _>| {
             large.prefetch();
-            let mut delivery = Delivery::take();
+            let mut delivery = Block::take();
             let header = self.last.check(found.lead()).ok()?;
             let len = found.len.checked_sub(RequestHeader::LENGTH)?;
             let is_inline =
@@ -111,7 +111,7 @@ impl Core {
 
     /// As [`next_now`](Self::next_now), of a request that lies in the segment that was used last.
     #[inline(never)]
-    fn next_handed_over(&mut self) -> Option<Block<Delivery>> {
+    fn next_handed_over(&mut self) -> Option<Block> {
         self.requests.take_now(|found: Whole<'_, WITH_STATE, _>| {
             let header = self.last.check(found.lead()).ok()?;
             let is_good = header.form == RequestForm::HandOver
@@ -128,7 +128,7 @@ impl Core {
             let segment = self.mapped.near(place.number, place.end())?;
             start(found.header, header.id)?;
             self.taken.begin(found.at, found.end);
-            let mut delivery = Delivery::take();
+            let mut delivery = Block::take();
             delivery.begin(header, found.at, 1);
             delivery.deadline = deadline;
             let payload = &mut delivery.payload;
@@ -139,7 +139,7 @@ impl Core {
 
     /// Takes the next record, if there is one that can be taken.
     #[inline(never)]
-    pub(super) fn next(&mut self, large: &Large) -> Result<Block<Delivery>, Next> {
+    pub(super) fn next(&mut self, large: &Large) -> Result<Block, Next> {
         if self.ended {
             return Err(self.broken.take().map_or(self.nothing(), Next::from));
         }
