@@ -86,17 +86,26 @@ impl Seat {
         }
     }
 
-    /// Takes the next request by the shortest way, if it can go there and no other thread answers.
+    /// Takes the next request, if there is one.
     #[inline(always)]
-    pub(super) fn take_now(&self) -> Option<Block> {
+    pub(super) fn take(&self) -> Result<Block, Next> {
         let taken = self.core.alone(|core| core.as_mut()?.next_now(&self.large));
-        taken.flatten()
+        match taken {
+            Some(Some(delivery)) => Ok(delivery),
+            Some(None) => self.take_long(false),
+            None => self.take_long(true),
+        }
     }
 
-    /// Takes the next request, if there is one.
-    pub(super) fn take(&self) -> Result<Block, Next> {
+    /// As [`take`](Self::take), where the shortest way is `open`, as other threads answer, or was tried.
+    #[inline(never)]
+    fn take_long(&self, open: bool) -> Result<Block, Next> {
         self.with(Err(Next::Nothing(Quiet::default())), |core| {
-            match core.next_now(&self.large) {
+            let delivery = match open {
+                true => core.next_now(&self.large),
+                false => None,
+            };
+            match delivery {
                 Some(delivery) => Ok(delivery),
                 None => core.next(&self.large),
             }

@@ -91,11 +91,7 @@ impl Server {
             }
             seated.quiet = None;
         }
-        let taken = match seated.seat.take_now() {
-            Some(delivery) => Ok(delivery),
-            None => seated.seat.take(),
-        };
-        match taken {
+        match seated.seat.take() {
             Ok(delivery) => {
                 seated.busy_at = served;
                 let held = Held::of(&seated.seat, delivery);
@@ -278,9 +274,13 @@ impl Server {
     /// Lets every session go cold: `true` if the server may sleep, `false` if there is work, or something to tell.
     pub(super) fn cool_all(&mut self) -> bool {
         self.turn = 0;
-        let rang = std::mem::take(&mut self.rang);
-        for slot in rang.into_iter().chain(std::mem::take(&mut self.hot)) {
-            self.cool(slot);
+        // Some come back to the end of the list. What the lists hold is not given back: a server that is asked seldom sleeps after
+        // each request.
+        for _ in 0..self.rang.len() + self.hot.len() {
+            let slot = self.rang.pop_front().or_else(|| self.hot.pop_front());
+            if let Some(slot) = slot {
+                self.cool(slot);
+            }
         }
         !self.is_watching() && self.ready.is_empty()
     }
