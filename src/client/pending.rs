@@ -92,10 +92,12 @@ impl Requests {
     #[inline(always)]
     pub(super) fn answer_wanted(&mut self, id: u64) -> bool {
         match &self.first {
-            // Mostly: then nothing is moved.
-            Some(first) if first.id == id && first.is_plain() && self.rest.is_empty() => {
+            Some(first) if first.id == id && first.is_plain() => {
+                self.unanswered -= 1;
                 self.first = None;
-                self.unanswered = 0;
+                if !self.rest.is_empty() {
+                    self.move_up();
+                }
                 true
             }
             _ => self.is_wanted(id) && self.answer(id).is_some(),
@@ -113,14 +115,20 @@ impl Requests {
             self.read_again.push((at, segment));
         }
         self.unanswered -= 1;
-        if self.rest.is_empty() {
-            // Mostly: then nothing is moved.
-            self.first = None;
-        }
-        while self.first.as_ref().is_some_and(|first| first.answered) {
-            self.first = self.rest.pop_front();
+        if self.first.as_ref().is_some_and(|first| first.answered) {
+            self.move_up();
         }
         Some(wanted)
+    }
+
+    /// The first one is answered: the next one that is not is the first now.
+    fn move_up(&mut self) {
+        loop {
+            self.first = self.rest.pop_front();
+            if !self.first.as_ref().is_some_and(|first| first.answered) {
+                break;
+            }
+        }
     }
 
     /// Lets go of the payloads of answered requests whose records no server will read again.
