@@ -72,7 +72,7 @@ mod session;
 pub mod supervisor;
 mod sys;
 
-pub use client::{Client, ClientOptions, Rejected, Reply, Request, RequestId};
+pub use client::{Batch, Client, ClientOptions, Rejected, Reply, Request, RequestId};
 pub use directory::{Directory, Name};
 pub use error::{Error, Result};
 pub use fifo::{FifoPair, PairState, Received, Sent};
@@ -81,8 +81,8 @@ pub use monitor::{Monitor, MonitorOptions, Probed, Report, ToldBy};
 pub use request::{RequestKind, Status};
 pub use segment::{Fingerprint, ReadOnlySegment, SegmentOptions, SharedLayout, SharedSegment};
 pub use server::{
-    End, Event, Figures, Incoming, Notification, Peer, Question, Server, ServerOptions, SessionId,
-    Token,
+    End, Event, Figures, Incoming, Notification, Peer, Question, ReplyBatch, Server, ServerOptions,
+    SessionId, Token,
 };
 pub use session::{Body, Lease, Payload, Pollable, Reader, Shutdown, Wait, wait_any};
 pub use supervisor::{Supervisor, SupervisorOptions};

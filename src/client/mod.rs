@@ -1,5 +1,6 @@
 //! A process that makes requests: its sessions, and the calls over them.
 
+mod batch;
 mod building;
 mod connect;
 mod ends;
@@ -22,6 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+pub use batch::Batch;
 pub use options::ClientOptions;
 pub use reply::{Rejected, Reply, Request, RequestId};
 

@@ -20,7 +20,7 @@ const SOON: u32 = 128;
 impl Client {
     /// The session to which requests of this kind go, if that is known and it is open.
     #[inline(always)]
-    fn link_short(&mut self, kind: RequestKind) -> Option<(usize, &mut Link)> {
+    pub(super) fn link_short(&mut self, kind: RequestKind) -> Option<(usize, &mut Link)> {
         let known = self.known_route(kind);
         let index = known.unwrap_or(0);
         let link = self.links.get_mut(index)?.as_mut()?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::batch::ReplyBatch;
 use super::block::Block;
 use super::seat::Seat;
 use crate::error::Result;
@@ -103,13 +104,27 @@ impl Held {
         self.let_go(status, code, body)
     }
 
+    /// Answers what was done, so that the client is shown it together with others of the batch.
+    #[inline]
+    pub(super) fn answer_in(mut self, batch: &mut ReplyBatch, body: Body<'_>) -> Result<()> {
+        let Some(ticket) = self.delivery.ticket.take() else {
+            return Ok(());
+        };
+        let (id, seat) = (self.delivery.header.id, self.seat());
+        batch.enter(seat);
+        match seat.answer_now(ticket, id, Status::Done, 0, &body, true) {
+            true => Ok(()),
+            false => seat.answer_long(ticket, id, Status::Done, 0, body),
+        }
+    }
+
     #[inline]
     fn let_go(&mut self, status: Status, code: u32, body: Body<'_>) -> Result<()> {
         let Some(ticket) = self.delivery.ticket.take() else {
             return Ok(());
         };
         let (id, seat) = (self.delivery.header.id, self.seat());
-        match seat.answer_now(ticket, id, status, code, &body) {
+        match seat.answer_now(ticket, id, status, code, &body, false) {
             true => Ok(()),
             false => seat.answer_long(ticket, id, status, code, body),
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::batch::ReplyBatch;
 use super::delivery::Held;
 use super::event::Peer;
 use crate::directory::Name;
@@ -115,6 +116,16 @@ impl Incoming {
     #[inline]
     pub fn reply<'a>(self, body: impl Into<Body<'a>>) -> Result<()> {
         self.0.answer(Status::Done, 0, body.into())
+    }
+
+    /// As [`reply`](Incoming::reply), but the client is shown the answer together with others: see [`ReplyBatch`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`reply`](Incoming::reply).
+    #[inline]
+    pub fn reply_in<'a>(self, batch: &mut ReplyBatch, body: impl Into<Body<'a>>) -> Result<()> {
+        self.0.answer_in(batch, body.into())
     }
 
     /// Says that it could not be done: `code` is the program's own number, `reason` is for people.

@@ -1,6 +1,7 @@
 //! One process that serves under a name: its sessions, and the loop that turns them into events.
 
 mod alarm;
+mod batch;
 mod block;
 mod board;
 mod delivery;
@@ -31,6 +32,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use batch::ReplyBatch;
 pub use event::{End, Event, Notification, Peer, SessionId};
 pub use figures::Figures;
 pub use incoming::{Incoming, Question, Token};

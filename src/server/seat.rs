@@ -9,6 +9,7 @@ mod answers;
 mod core;
 mod ending;
 mod large;
+mod outbox;
 mod reading;
 mod taking;
 

@@ -169,6 +169,12 @@ impl Server {
         self.served = self.served.wrapping_add(1);
         if self.turn >= TURN {
             self.turn = 0;
+            // What the program does for others may take long.
+            if let Some(slot) = self.hot.front().copied()
+                && let Some(seated) = self.seated(slot)
+            {
+                seated.seat.turn_away();
+            }
             self.hot.rotate_left(1);
             // Before anybody has another turn, those that rang meanwhile have theirs. Where all are hot, none rings.
             if self.hot.len() < self.seats.len() {

@@ -24,7 +24,7 @@ use crate::directory::testing::Scratch;
 use crate::ring::memory::RingMemory;
 use crate::ring::raw::{RawConsumer, RawProducer};
 use crate::ring::{Random, kill_after};
-use crate::server::{Event, Incoming, Server, ServerOptions};
+use crate::server::{Event, Incoming, ReplyBatch, Server, ServerOptions};
 
 const SEEDS: u64 = 40;
 const STEPS: usize = 4000;
@@ -61,6 +61,8 @@ struct Run<'a> {
     server: Option<Server>,
     /// What the server has in hand, by number.
     held: Vec<(u64, Incoming)>,
+    /// Answers that may not be shown yet.
+    batch: ReplyBatch,
     oracle: Oracle,
     steps: Steps,
     /// The most that is asked at a time.
@@ -109,6 +111,7 @@ impl Run<'_> {
             client,
             server: Some(server),
             held: Vec::new(),
+            batch: ReplyBatch::new(),
             oracle: Oracle::default(),
             steps: Steps::new(seed),
             most: 1,
@@ -195,6 +198,10 @@ impl Run<'_> {
 
     /// Does something with what is in hand.
     fn attend(&mut self, how: usize, after: u64) -> bool {
+        if how == 15 && self.random.below(3) == 0 {
+            self.steps.note("show".to_owned());
+            return kill_after(after, || self.batch.publish()).1;
+        }
         let first = pick(&mut self.random, &[1, 1, self.held.len()]);
         let index = self.random.below(first);
         if how == 12 {
@@ -209,9 +216,14 @@ impl Run<'_> {
             return kill_after(after, || drop(incoming)).1;
         }
         let bytes = answer(number, self.len());
-        let reply = || kill_after(after, || incoming.reply(&bytes).unwrap()).1;
         let len = bytes.len();
         self.steps.note(format!("answer {number}, {len} bytes"));
+        if how > 16 {
+            self.steps.note("to be shown with others".to_owned());
+            let batch = &mut self.batch;
+            return kill_after(after, || incoming.reply_in(batch, &bytes).unwrap()).1;
+        }
+        let reply = || kill_after(after, || incoming.reply(&bytes).unwrap()).1;
         match how {
             14 => std::thread::scope(|scope| scope.spawn(reply).join().unwrap()),
             _ => reply(),

@@ -130,6 +130,23 @@ impl Link {
         payload: &[u8],
         segment: Option<Arc<Segment>>,
     ) -> Result<(), Refused> {
+        let (at, freed) = self.put(header, payload)?;
+        self.requests.publish();
+        if header.id != 0 {
+            self.pending.add(header.id, at, segment);
+        }
+        raw::fence();
+        // Both are asked: each remembers what it has rung for.
+        let for_room = freed && self.replies.must_ring();
+        if self.requests.must_ring() || for_room {
+            self.ring();
+        }
+        Ok(())
+    }
+
+    /// Puts a message into the ring; where, and whether replies were freed.
+    #[inline(always)]
+    fn put(&mut self, header: &RequestHeader, payload: &[u8]) -> Result<(u64, bool), Refused> {
         let record = Header {
             length: 0,
             kind: REQUEST_RECORD,
@@ -154,17 +171,43 @@ impl Link {
         if is_alone {
             self.requests.acknowledge(self.replies.head());
         }
-        self.requests.publish();
-        if header.id != 0 {
-            self.pending.add(header.id, at, segment);
+        Ok((at, freed))
+    }
+
+    /// Puts a message into the ring, which [`show`](Self::show) shows to the server.
+    #[inline(always)]
+    pub(in crate::client) fn put_bytes(
+        &mut self,
+        id: u64,
+        kind: RequestKind,
+        deadline: u64,
+        bytes: &[u8],
+    ) -> Result<(), Refused> {
+        let header = RequestHeader {
+            id,
+            kind,
+            deadline,
+            form: inline(bytes),
+        };
+        let (at, _) = self.put(&header, bytes)?;
+        if id != 0 {
+            self.pending.add(id, at, None);
         }
+        Ok(())
+    }
+
+    /// Shows the server what was only put into the ring.
+    pub(in crate::client) fn show(&mut self) {
+        if !self.requests.has_unpublished() {
+            return;
+        }
+        self.requests.publish();
         raw::fence();
-        // Both are asked: each remembers what it has rung for.
-        let for_room = freed && self.replies.must_ring();
+        // Replies may have been freed too.
+        let for_room = self.replies.must_ring();
         if self.requests.must_ring() || for_room {
             self.ring();
         }
-        Ok(())
     }
 
     /// Frees the replies that were read, so that the server can go on where the memory of its ring begins. Whether it may have

@@ -7,8 +7,8 @@ use crate::request::{ReplyForm, Status};
 use crate::session::{Body, BodyKind, Broken};
 
 impl Seat {
-    /// Answers the request of this ticket by the shortest way: what fits into the ring and finds room there. `false`, and
-    /// nothing has happened, if it must go the long way, which also tells what is wrong.
+    /// Answers the request of this ticket by the shortest way: what fits into the ring and finds room there; [`show`](Self::show) shows
+    /// it if that is to come `later`. `false`, and it is not answered, if it must go the long way, which also tells what is wrong.
     #[inline(always)]
     pub(in crate::server) fn answer_now(
         &self,
@@ -17,11 +17,12 @@ impl Seat {
         status: Status,
         code: u32,
         body: &Body<'_>,
+        later: bool,
     ) -> bool {
         if !self.stamp.is_current() {
             return false;
         }
-        let header = (id, status, code);
+        let header = (id, status, code, later);
         let alone = self
             .core
             .alone(|core| self.answer_in(core, ticket, header, body));
@@ -29,7 +30,12 @@ impl Seat {
     }
 
     #[inline(never)]
-    fn answer_shared(&self, ticket: u64, header: (u64, Status, u32), body: &Body<'_>) -> bool {
+    fn answer_shared(
+        &self,
+        ticket: u64,
+        header: (u64, Status, u32, bool),
+        body: &Body<'_>,
+    ) -> bool {
         self.answer_in(&mut self.core.lock(), ticket, header, body)
     }
 
@@ -38,7 +44,7 @@ impl Seat {
         &self,
         core: &mut Option<Core>,
         ticket: u64,
-        (id, status, code): (u64, Status, u32),
+        (id, status, code, later): (u64, Status, u32, bool),
         body: &Body<'_>,
     ) -> bool {
         let Some(core) = core.as_mut().filter(|core| core.is_clear()) else {
@@ -56,7 +62,20 @@ impl Seat {
             }
             _ => return false,
         };
-        core.answer(ticket, id, status, code, form, payload)
+        let header = core.header(id, status, code, form);
+        core.answer(ticket, header, payload, later)
+    }
+
+    /// Others have their turns now.
+    pub(in crate::server) fn turn_away(&self) {
+        self.with((), Core::turn_away);
+    }
+
+    /// Shows the client the answers that were put off.
+    pub(in crate::server) fn show(&self) {
+        if self.stamp.is_current() {
+            self.with((), Core::show);
+        }
     }
 
     /// Answers the request of this ticket. Where the answer itself cannot be sent, says so to the client too.

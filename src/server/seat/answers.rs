@@ -3,46 +3,12 @@
 //! The order for each final answer is: reply bytes, reply tail, the request's state, the head, what is said of that beside the
 //! reply tail; then one fence, then a look at the client's sleep words.
 
-use std::borrow::Cow;
-
 use super::core::Core;
-use crate::request::{HandOver, ReplyForm, ReplyHeader, Status};
+use crate::request::{ReplyForm, ReplyHeader, Status};
 use crate::ring::cursor::Refused;
 use crate::ring::record::{self, Header};
-use crate::session::layout::{Geometry, REPLY_RECORD};
-use crate::session::{BodyKind, Broken};
-
-/// A reply, ready to be published.
-#[derive(Debug)]
-pub(super) struct Outgoing<'a> {
-    header: ReplyHeader,
-    payload: Carried<'a>,
-}
-
-/// What stands behind a reply's header.
-#[derive(Debug)]
-enum Carried<'a> {
-    Bytes(Cow<'a, [u8]>),
-    /// Where the bytes lie.
-    Place([u8; HandOver::LENGTH]),
-}
-
-impl Carried<'_> {
-    #[inline]
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Carried::Bytes(bytes) => bytes,
-            Carried::Place(place) => place,
-        }
-    }
-
-    fn into_owned(self) -> Carried<'static> {
-        match self {
-            Carried::Bytes(bytes) => Carried::Bytes(bytes.into_owned().into()),
-            Carried::Place(place) => Carried::Place(place),
-        }
-    }
-}
+use crate::session::Broken;
+use crate::session::layout::REPLY_RECORD;
 
 impl Core {
     /// Whether an answer can be published at once, if there is room.
@@ -51,75 +17,61 @@ impl Core {
         !self.ended && self.outbox.is_empty()
     }
 
-    /// Publishes an answer, where there is room for it now; `false`, and nothing has happened, where there is none.
+    /// Publishes an answer, or only puts it into the ring for [`show`](Self::show), where there is room for it now; `false`, and
+    /// it is not answered, where there is none. What is to be shown `later` is put off only while the server's thread is sure to come
+    /// again.
     #[inline(always)]
     pub(super) fn answer(
         &mut self,
         ticket: u64,
-        id: u64,
-        status: Status,
-        code: u32,
-        form: ReplyForm,
+        header: ReplyHeader,
         payload: &[u8],
+        later: bool,
     ) -> bool {
-        let header = self.header(id, status, code, form);
-        if !matches!(self.push(header, payload), Ok(true)) {
+        if !matches!(self.put(header, payload), Ok(true)) {
             return false;
         }
+        if later && self.comes_again {
+            self.unshown.push(ticket);
+            return true;
+        }
+        self.publish();
         self.commit(ticket);
         self.wake();
         true
     }
 
-    /// Makes a reply ready, whose bytes fit into the ring or whose lease is of this session.
+    /// Shows the client the answers that were only put into the ring.
+    #[inline(always)]
+    pub(super) fn show(&mut self) {
+        if !self.unshown.is_empty() {
+            self.show_all();
+        }
+    }
+
+    /// The server's thread does not come again before others have had their turns: what was put off is shown, and nothing is put off.
     #[inline]
-    pub(super) fn prepare<'a>(
+    pub(super) fn turn_away(&mut self) {
+        self.comes_again = false;
+        self.show();
+    }
+
+    #[inline(never)]
+    fn show_all(&mut self) {
+        if !self.ended {
+            self.publish();
+            self.wake();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn header(
         &self,
         id: u64,
         status: Status,
         code: u32,
-        body: BodyKind<'a>,
-    ) -> Outgoing<'a> {
-        let lease = match body {
-            BodyKind::Bytes(bytes) => return self.reply(id, status, code, Cow::Borrowed(bytes)),
-            BodyKind::Lease(lease) => lease,
-        };
-        Outgoing {
-            header: self.header(id, status, code, ReplyForm::HandOver),
-            payload: Carried::Place(lease.send()),
-        }
-    }
-
-    /// A reply that says why there is no other.
-    pub(super) fn failure(&self, id: u64, reason: &str) -> Outgoing<'static> {
-        let limit =
-            Geometry::inline_limit(self.geometry.reply_capacity) as usize - ReplyHeader::LENGTH;
-        let reason = reason.as_bytes();
-        self.reply(
-            id,
-            Status::Failed,
-            0,
-            reason[..reason.len().min(limit)].to_vec().into(),
-        )
-    }
-
-    #[inline]
-    pub(super) fn reply<'a>(
-        &self,
-        id: u64,
-        status: Status,
-        code: u32,
-        payload: Cow<'a, [u8]>,
-    ) -> Outgoing<'a> {
-        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        Outgoing {
-            header: self.header(id, status, code, ReplyForm::Inline(len)),
-            payload: Carried::Bytes(payload),
-        }
-    }
-
-    #[inline]
-    fn header(&self, id: u64, status: Status, code: u32, form: ReplyForm) -> ReplyHeader {
+        form: ReplyForm,
+    ) -> ReplyHeader {
         ReplyHeader {
             id,
             status,
@@ -129,71 +81,18 @@ impl Core {
         }
     }
 
-    /// Publishes a reply, or keeps it until there is room. An interim one is dropped then.
-    pub(super) fn send(
-        &mut self,
-        ticket: Option<u64>,
-        outgoing: Outgoing<'_>,
-    ) -> Result<(), Broken> {
-        if self.outbox.is_empty() && self.push(outgoing.header, outgoing.payload.as_slice())? {
-            if let Some(ticket) = ticket {
-                self.commit(ticket);
-            }
-            self.wake();
-        } else if ticket.is_some() {
-            if let Some(ticket) = ticket {
-                self.let_go(ticket);
-                // What happens until there is room is not the request's fault.
-                record::acquit(self.memory.requests.state(ticket));
-            }
-            let header = outgoing.header;
-            let payload = outgoing.payload.into_owned();
-            self.outbox
-                .push_back((ticket, Outgoing { header, payload }));
-            self.flush()?;
+    /// Publishes a reply; `false` if there is no room.
+    pub(super) fn push(&mut self, header: ReplyHeader, payload: &[u8]) -> Result<bool, Broken> {
+        let has_room = self.put(header, payload)?;
+        if has_room {
+            self.publish();
         }
-        Ok(())
+        Ok(has_room)
     }
 
-    /// Publishes what was kept: `false` if some is left. The client rings when it has made room, unless the server's thread
-    /// looks for it.
-    #[inline]
-    pub(super) fn flush(&mut self) -> Result<bool, Broken> {
-        if self.outbox.is_empty() {
-            Ok(true)
-        } else {
-            self.flush_outbox()
-        }
-    }
-
-    #[cold]
-    fn flush_outbox(&mut self) -> Result<bool, Broken> {
-        while let Some((ticket, outgoing)) = self.outbox.pop_front() {
-            let pushed = self.push(outgoing.header, outgoing.payload.as_slice());
-            if matches!(pushed, Ok(true)) {
-                if let Some(ticket) = ticket {
-                    self.commit(ticket);
-                }
-                self.wake();
-                continue;
-            }
-            let len = ReplyHeader::LENGTH + outgoing.payload.as_slice().len();
-            self.outbox.push_front((ticket, outgoing));
-            pushed?;
-            if self.looks_for_room || self.replies.sleep(u32::try_from(len).unwrap_or(u32::MAX))? {
-                return Ok(false);
-            }
-        }
-        self.replies.wake();
-        if std::mem::take(&mut self.stuck) {
-            // The client may not ring any more: it has made room before it could see that it was waited for.
-            self.up.ring_self();
-        }
-        Ok(true)
-    }
-
+    /// Puts a reply into the ring; `false` if there is no room.
     #[inline(always)]
-    fn push(&mut self, header: ReplyHeader, payload: &[u8]) -> Result<bool, Broken> {
+    fn put(&mut self, header: ReplyHeader, payload: &[u8]) -> Result<bool, Broken> {
         let record = Header {
             length: 0,
             kind: REPLY_RECORD,
@@ -205,21 +104,54 @@ impl Core {
             self.replies.rewind(self.requests.acknowledged());
         }
         match self.replies.push(record, header.words(), payload) {
-            Ok(_) => {
-                self.replies.publish();
-                Ok(true)
+            Ok(_) => Ok(true),
+            Err(Refused::Full) => {
+                // The client frees only what it sees.
+                self.show();
+                Ok(false)
             }
-            Err(Refused::Full) => Ok(false),
             Err(Refused::Corrupt(corrupt)) => Err(corrupt.into()),
         }
+    }
+
+    /// Shows all replies in the ring, and commits those that were put off.
+    #[inline(always)]
+    fn publish(&mut self) {
+        self.replies.publish();
+        if !self.unshown.is_empty() {
+            self.commit_unshown();
+        }
+    }
+
+    #[inline(never)]
+    fn commit_unshown(&mut self) {
+        let mut unshown = std::mem::take(&mut self.unshown);
+        let mut free = None;
+        for ticket in unshown.drain(..) {
+            free = self.mark(ticket).or(free);
+        }
+        self.unshown = unshown;
+        self.release(free);
     }
 
     /// Marks a request as answered, and frees all that are answered and have none before them that is not.
     #[inline(always)]
     pub(super) fn commit(&mut self, ticket: u64) {
+        let free = self.mark(ticket);
+        self.release(free);
+    }
+
+    /// Marks a request as answered: up to where all may be freed now, if that has moved.
+    #[inline(always)]
+    fn mark(&mut self, ticket: u64) -> Option<u64> {
         record::answer(self.memory.requests.state(ticket));
         self.let_go(ticket);
-        if let Some(end) = self.taken.finish(ticket) {
+        self.taken.finish(ticket)
+    }
+
+    #[inline(always)]
+    fn release(&mut self, free: Option<u64>) {
+        if let Some(end) = free {
             self.free(end);
         }
         if self.draining.is_some() {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::again::{Inherited, Suspects};
-use super::answers::Outgoing;
+use super::outbox::Outgoing;
 use crate::directory::Directory;
 use crate::error::Result;
 use crate::fifo::{BellReader, BellWriter};
@@ -74,6 +74,10 @@ pub(super) struct Core {
     pub(super) taken: Ledger,
     /// So many bytes are left by one-way messages before they are freed, if there are more of them.
     pub(super) one_way_room: u64,
+    /// Of answers that were put into the ring and not shown, the requests' tickets.
+    pub(super) unshown: Vec<u64>,
+    /// Whether the server's thread has taken a request and is to look for the next one: then it shows what was put off.
+    pub(super) comes_again: bool,
     /// Answers that found no room. While there are any, nothing is taken.
     pub(super) outbox: VecDeque<(Option<u64>, Outgoing<'static>)>,
     /// Whether the server's thread found no room for what is in the outbox, and looks again by itself: the client need not ring.
@@ -127,6 +131,8 @@ impl Core {
             up,
             taken: Ledger::default(),
             one_way_room: ONE_WAY_ROOM.min(geometry.request_capacity / ONE_WAY_SHARE),
+            unshown: Vec::new(),
+            comes_again: false,
             outbox: VecDeque::new(),
             looks_for_room: false,
             stuck: false,
@@ -163,6 +169,7 @@ impl Core {
 
     /// `false` if there is something to do, which may be to find out what is wrong.
     pub(super) fn watch_no_longer(&mut self) -> bool {
+        self.turn_away();
         self.give_room();
         self.looks_for_room = false;
         let Ok(is_flushed) = self.flush() else {

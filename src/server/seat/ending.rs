@@ -120,6 +120,7 @@ impl Core {
     }
 
     pub(super) fn end(&mut self, status: layout::Status, epoll: &Epoll) {
+        self.turn_away();
         self.ended = true;
         self.outbox.clear();
         self.decline();

@@ -95,6 +95,7 @@ impl Core {
             start(found.header, header.id)?;
             if header.id != 0 {
                 self.taken.begin(found.at, found.end);
+                self.comes_again = true;
             }
             delivery.begin(header, found.at, 1);
             copy::load(found.row, delivery.payload.refill(len));
@@ -128,6 +129,7 @@ impl Core {
             let segment = self.mapped.near(place.number, place.end())?;
             start(found.header, header.id)?;
             self.taken.begin(found.at, found.end);
+            self.comes_again = true;
             let mut delivery = Block::take();
             delivery.begin(header, found.at, 1);
             delivery.deadline = deadline;
@@ -143,6 +145,7 @@ impl Core {
         if self.ended {
             return Err(self.broken.take().map_or(self.nothing(), Next::from));
         }
+        self.turn_away();
         self.looks_for_room = true;
         if !self.flush()? {
             return Err(Next::Blocked);
@@ -194,6 +197,7 @@ impl Core {
                 return Err(self.expire(ticket, id)?);
             }
         }
+        self.comes_again = true;
         Ok(delivery)
     }
 

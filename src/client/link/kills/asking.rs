@@ -12,7 +12,8 @@ const LONG: Duration = Duration::from_secs(3600);
 impl Run<'_> {
     pub(super) fn step_of_client(&mut self) {
         match self.random.below(20) {
-            0..8 if self.client.outstanding() < self.most => self.ask(),
+            0 | 1 if self.client.outstanding() < self.most => self.ask_together(),
+            2..8 if self.client.outstanding() < self.most => self.ask(),
             8..10 if self.most > 3 || self.random.below(3) == 0 => self.tell(),
             10 if self.random.below(3) == 0 => self.cancel(),
             11 => drop(self.client.arm().unwrap()),
@@ -34,6 +35,26 @@ impl Run<'_> {
         if let Some(id) = asked.unwrap() {
             self.oracle.asked(id.0, hasty);
             self.steps.note(format!("ask {number}, {len} bytes"));
+        }
+    }
+
+    /// Some short ones, which the server is shown together.
+    fn ask_together(&mut self) {
+        let mut batch = self.client.batch(Duration::ZERO);
+        for _ in 0..self.random.below(4) {
+            let (number, len) = (self.oracle.next(), 16 + self.random.below(300));
+            let bytes = content(number, len);
+            let request = Request::new(ECHO, &bytes);
+            if self.random.below(4) == 0 {
+                if batch.notify(request).unwrap() {
+                    self.oracle.told();
+                    self.steps.note(format!("tell {number} with others"));
+                }
+            } else if let Ok(id) = batch.submit(request) {
+                self.oracle.asked(id.0, true);
+                self.steps
+                    .note(format!("ask {number} with others, {len} bytes"));
+            }
         }
     }
 

@@ -1,0 +1,274 @@
+//! Requests, one-way messages and answers that are shown to the other side together.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test does not expect ends it"
+)]
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use common::{SOON, Scratch};
+use osps_ipc::{
+    Client, ClientOptions, Event, Incoming, ReplyBatch, Request, RequestKind, Server, ServerOptions,
+};
+
+const ECHO: RequestKind = RequestKind::new("echo");
+
+fn serve(at: &Path) -> Server {
+    ServerOptions::new().directory(at).bind("svc").unwrap()
+}
+
+/// A client whose rings hold 4 KiB, which `server` lets in.
+fn connect(at: &Path, server: &mut Server) -> Client {
+    connect_with(at, server, 4096)
+}
+
+fn connect_with(at: &Path, server: &mut Server, capacity: usize) -> Client {
+    let options = ClientOptions::new()
+        .directory(at)
+        .capacity(capacity, capacity);
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| options.connect("svc", SOON).unwrap());
+        let event = server.next_timeout(SOON).unwrap();
+        assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
+        connecting.join().unwrap()
+    })
+}
+
+fn asked(server: &mut Server) -> Incoming {
+    match server.next_timeout(SOON).unwrap() {
+        Some(Event::Request(incoming)) => incoming,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The bytes of all replies that are there now.
+fn answers(client: &mut Client) -> Vec<Vec<u8>> {
+    let mut answers = Vec::new();
+    while let Some(reply) = client.try_next_reply().unwrap() {
+        answers.push(reply.into_answer().unwrap().into_vec());
+    }
+    answers
+}
+
+fn submit(client: &mut Client, texts: &[&str]) {
+    let mut batch = client.batch(SOON);
+    for text in texts {
+        batch.submit(Request::new(ECHO, text)).unwrap();
+    }
+}
+
+fn echo_in(batch: &mut ReplyBatch, incoming: Incoming) {
+    let mut bytes = vec![0; usize::try_from(incoming.payload().len()).unwrap()];
+    incoming.payload().read_at(0, &mut bytes).unwrap();
+    incoming.reply_in(batch, &bytes).unwrap();
+}
+
+#[test]
+fn a_batch_is_seen_when_it_is_published_or_dropped() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    let mut batch = client.batch(SOON);
+    batch.submit(Request::new(ECHO, "1")).unwrap();
+    assert!(batch.notify(Request::new(ECHO, "2")).unwrap());
+    assert!(server.try_next().unwrap().is_none());
+    batch.publish();
+    let first = asked(&mut server);
+    assert_eq!(first.payload().as_slice(), Some(&b"1"[..]));
+    assert!(
+        first
+            .time_left()
+            .is_some_and(|left| left <= SOON + Duration::from_secs(1))
+    );
+    assert!(matches!(server.try_next().unwrap(), Some(Event::Notify(_))));
+    batch.submit(Request::new(ECHO, "3")).unwrap();
+    assert!(server.try_next().unwrap().is_none());
+    drop(batch);
+    assert_eq!(asked(&mut server).payload().as_slice(), Some(&b"3"[..]));
+    assert_eq!(client.outstanding(), 2);
+}
+
+#[test]
+fn one_that_the_server_sleeps_for_wakes_it_once() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    let serving = thread::spawn(move || {
+        let mut batch = ReplyBatch::new();
+        for _ in 0..3 {
+            echo_in(&mut batch, asked(&mut server));
+        }
+        drop(batch);
+        server
+    });
+    submit(&mut client, &["1", "2", "3"]);
+    for expected in ["1", "2", "3"] {
+        let reply = client.next_reply(SOON).unwrap().unwrap();
+        assert_eq!(reply.into_answer().unwrap().into_vec(), expected.as_bytes());
+    }
+    drop(serving.join().unwrap());
+}
+
+#[test]
+fn more_than_the_rings_hold_is_answered_in_order_both_ways() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut batch = ReplyBatch::new();
+            for _ in 0..2000 {
+                echo_in(&mut batch, asked(&mut server));
+            }
+        });
+        let mut batch = client.batch(SOON);
+        for number in 0..2000_u32 {
+            // Some are too long for the ring.
+            let len = if number % 100 == 7 { 5000 } else { 4 };
+            let mut bytes = vec![1; len];
+            bytes[..4].copy_from_slice(&number.to_le_bytes());
+            batch.submit(Request::new(ECHO, &bytes)).unwrap();
+        }
+        drop(batch);
+        for number in 0..2000_u32 {
+            let reply = client.next_reply(SOON).unwrap().unwrap();
+            let mut bytes = [0; 4];
+            let answer = reply.into_answer().unwrap();
+            answer.read_at(0, &mut bytes).unwrap();
+            assert_eq!(u32::from_le_bytes(bytes), number);
+        }
+        assert_eq!(client.outstanding(), 0);
+    });
+}
+
+#[test]
+fn a_message_without_room_is_dropped_and_those_before_it_are_shown() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    let mut batch = client.batch(SOON);
+    let mut sent = 0;
+    while batch.notify(Request::new(ECHO, &[7; 100])).unwrap() {
+        sent += 1;
+    }
+    assert!((4096 / 256..4096 / 128).contains(&sent), "{sent}");
+    for _ in 0..sent {
+        assert!(matches!(server.try_next().unwrap(), Some(Event::Notify(_))));
+    }
+    drop(batch);
+    assert!(server.try_next().unwrap().is_none());
+    assert_eq!(client.dropped(), 1);
+}
+
+#[test]
+fn answers_are_shown_when_they_are_published_or_the_server_looks_on() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    let mut batch = ReplyBatch::new();
+    submit(&mut client, &["1", "2", "3", "4", "5"]);
+    let mut held: Vec<_> = (0..5).map(|_| asked(&mut server)).collect();
+    echo_in(&mut batch, held.remove(0));
+    echo_in(&mut batch, held.remove(0));
+    assert_eq!(answers(&mut client), Vec::<Vec<u8>>::new());
+    batch.publish();
+    assert_eq!(answers(&mut client), [b"1", b"2"]);
+    echo_in(&mut batch, held.remove(0));
+    // One that is in no batch does not overtake it.
+    held.remove(0).reply("4").unwrap();
+    assert_eq!(answers(&mut client), [b"3", b"4"]);
+    echo_in(&mut batch, held.remove(0));
+    assert_eq!(answers(&mut client), Vec::<Vec<u8>>::new());
+    assert!(server.try_next().unwrap().is_none());
+    assert_eq!(answers(&mut client), [b"5"]);
+    assert_eq!(client.outstanding(), 0);
+}
+
+#[test]
+fn nothing_is_put_off_that_the_server_does_not_come_back_for() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let (mut client, mut other) = (
+        connect_with(at.path(), &mut server, 8192),
+        connect_with(at.path(), &mut server, 8192),
+    );
+    let mut batch = ReplyBatch::new();
+    submit(&mut client, &["1"]);
+    let late = asked(&mut server);
+    assert!(server.try_next().unwrap().is_none());
+    echo_in(&mut batch, late);
+    assert_eq!(answers(&mut client), [b"1"]);
+    // The last one of a turn is followed by the turns of others.
+    submit(&mut client, &["x"; 33]);
+    submit(&mut other, &["y"; 33]);
+    let mut first = Vec::new();
+    for _ in 0..32 {
+        let incoming = asked(&mut server);
+        first = incoming.payload().as_slice().unwrap().to_vec();
+        echo_in(&mut batch, incoming);
+    }
+    let shown = answers(&mut client).len() + answers(&mut other).len();
+    assert_eq!(shown, 32);
+    let next = asked(&mut server);
+    assert_ne!(next.payload().as_slice().unwrap(), first);
+    echo_in(&mut batch, next);
+    // Another session's answer shows those before it.
+    drop(batch);
+    let shown = answers(&mut client).len() + answers(&mut other).len();
+    assert_eq!(shown, 1);
+}
+
+#[test]
+fn answers_that_were_not_shown_when_the_server_died_are_given_again() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    let mut batch = ReplyBatch::new();
+    submit(&mut client, &["1", "2"]);
+    echo_in(&mut batch, asked(&mut server));
+    let death = catch_unwind(AssertUnwindSafe(|| {
+        let _dying = server;
+        resume_unwind(Box::new(()));
+    }));
+    assert!(death.is_err());
+    batch.publish();
+    assert_eq!(answers(&mut client), Vec::<Vec<u8>>::new());
+    let mut server = serve(at.path());
+    let mut begun = Vec::new();
+    while begun.len() < 2 {
+        if let Some(Event::Request(incoming)) = server.next_timeout(SOON).unwrap() {
+            begun.push(incoming.is_redelivered());
+            echo_in(&mut batch, incoming);
+        }
+    }
+    drop(batch);
+    assert_eq!(begun, [true, false]);
+    assert_eq!(answers(&mut client), [b"1", b"2"]);
+    assert_eq!((client.outstanding(), client.unwanted()), (0, 0));
+}
+
+#[test]
+fn a_thread_that_answers_may_put_off_too() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    submit(&mut client, &["1", "2", "3"]);
+    let held: Vec<_> = (0..3).map(|_| asked(&mut server)).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut batch = ReplyBatch::new();
+            for incoming in held {
+                echo_in(&mut batch, incoming);
+            }
+        });
+    });
+    assert_eq!(answers(&mut client), [b"1", b"2", b"3"]);
+    assert!(server.try_next().unwrap().is_none());
+}
