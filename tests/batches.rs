@@ -57,6 +57,15 @@ fn answers(client: &mut Client) -> Vec<Vec<u8>> {
     answers
 }
 
+/// Leaves the service as a crash does.
+fn die(server: Server) {
+    let death = catch_unwind(AssertUnwindSafe(|| {
+        let _dying = server;
+        resume_unwind(Box::new(()));
+    }));
+    assert!(death.is_err());
+}
+
 fn submit(client: &mut Client, texts: &[&str]) {
     let mut batch = client.batch(SOON);
     for text in texts {
@@ -233,11 +242,7 @@ fn answers_that_were_not_shown_when_the_server_died_are_given_again() {
     let mut batch = ReplyBatch::new();
     submit(&mut client, &["1", "2"]);
     echo_in(&mut batch, asked(&mut server));
-    let death = catch_unwind(AssertUnwindSafe(|| {
-        let _dying = server;
-        resume_unwind(Box::new(()));
-    }));
-    assert!(death.is_err());
+    die(server);
     batch.publish();
     assert_eq!(answers(&mut client), Vec::<Vec<u8>>::new());
     let mut server = serve(at.path());
@@ -252,6 +257,35 @@ fn answers_that_were_not_shown_when_the_server_died_are_given_again() {
     assert_eq!(begun, [true, false]);
     assert_eq!(answers(&mut client), [b"1", b"2"]);
     assert_eq!((client.outstanding(), client.unwanted()), (0, 0));
+}
+
+#[test]
+fn an_answer_that_was_shown_is_not_given_again_though_one_before_it_is_open() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    submit(&mut client, &["1", "2", "3"]);
+    let mut held: Vec<_> = (0..3).map(|_| asked(&mut server)).collect();
+    let mut batch = ReplyBatch::new();
+    echo_in(&mut batch, held.remove(1));
+    drop(batch);
+    assert_eq!(answers(&mut client), [b"2"]);
+    die(server);
+    drop(held);
+    let mut server = serve(at.path());
+    for expected in ["1", "3"] {
+        let incoming = loop {
+            if let Some(Event::Request(incoming)) = server.next_timeout(SOON).unwrap() {
+                break incoming;
+            }
+        };
+        let payload = incoming.payload().as_slice();
+        assert_eq!(payload, Some(expected.as_bytes()));
+        incoming.reply(expected).unwrap();
+    }
+    assert!(server.try_next().unwrap().is_none());
+    assert_eq!(answers(&mut client), [b"1", b"3"]);
+    assert_eq!(client.unwanted(), 0);
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub(crate) const OURS_HAND_OVER: &str = "osps-ipc, hand-over";
 pub(crate) const OURS_RING: &str = "osps-ipc ring";
 pub(crate) const OURS_RING_BATCH: &str = "osps-ipc ring, batches";
 pub(crate) const OURS_SUBMIT: &str = "osps-ipc, submit / next_reply";
+pub(crate) const OURS_SUBMIT_BATCH: &str = "osps-ipc, submit / next_reply, batches";
 pub(crate) const OURS_NOTIFY: &str = "osps-ipc, notify";
+pub(crate) const OURS_NOTIFY_BATCH: &str = "osps-ipc, notify, batches";
 
 pub(crate) const BESIDE_0: &str = "osps-ipc, beside none";
 pub(crate) const BESIDE_100: &str = "osps-ipc, beside 100 idle";

@@ -68,8 +68,10 @@ const ALL: &[&dyn Contender] = &[
     &ours::HandOver,
     &ours_streams::Ring { batch: 1 },
     &ours_streams::Ring { batch: 32 },
-    &ours_streams::Submit,
-    &ours_streams::Notify,
+    &ours_streams::Submit { batch: 1 },
+    &ours_streams::Submit { batch: 32 },
+    &ours_streams::Notify { batch: 1 },
+    &ours_streams::Notify { batch: 32 },
 ];
 
 /// The contender of that name, if this build has it.

@@ -3,7 +3,7 @@
 use std::hint::spin_loop;
 
 use osps_ipc::ring::{Consumer, PopError, Producer, PushError};
-use osps_ipc::{Client, Directory, Event, Name, Request, Server, Wait};
+use osps_ipc::{Client, Directory, Event, Name, ReplyBatch, Request, Server, Wait};
 
 use super::ours::{ECHO, PATIENCE, Serving, client, echo, next, options, runtime, serve};
 use crate::contender::{Contender, GO, LAST, Left, Outcome, Place, Right, Slice, Span};
@@ -146,29 +146,66 @@ impl Right for Draining {
 }
 
 /// Requests of which many are on their way; every one is answered.
-pub(crate) struct Submit;
+pub(crate) struct Submit {
+    /// Requests, and answers, that are shown to the other side together.
+    pub(crate) batch: u64,
+}
 
 /// Requests that are on their way at most.
 const WINDOW: u64 = 1024;
 
 impl Contender for Submit {
     fn name(&self) -> &'static str {
-        "osps-ipc, submit / next_reply"
+        if self.batch == 1 {
+            "osps-ipc, submit / next_reply"
+        } else {
+            "osps-ipc, submit / next_reply, batches"
+        }
     }
 
     fn right(&self, place: &Place) -> Outcome<Box<dyn Right>> {
-        Ok(Box::new(Serving {
-            server: serve(place, Wait::default())?,
-            payload: vec![0; place.job.size],
-            answer: echo,
-        }))
+        let server = serve(place, Wait::default())?;
+        if self.batch == 1 {
+            return Ok(Box::new(Serving {
+                server,
+                payload: vec![0; place.job.size],
+                answer: echo,
+            }));
+        }
+        let batch = ReplyBatch::new();
+        Ok(Box::new(Answering { server, batch }))
     }
 
     fn left(&self, place: &Place) -> Outcome<Box<dyn Left>> {
         Ok(Box::new(Pipelined {
             client: connect(place)?,
             request: vec![0; place.job.size],
+            batch: self.batch,
         }))
+    }
+}
+
+/// Answers in batches, as they come: the server shows them.
+struct Answering {
+    server: Server,
+    batch: ReplyBatch,
+}
+
+impl Right for Answering {
+    fn run(&mut self, lasts: usize) -> Outcome<u64> {
+        let (mut seen, mut count) = (0, 0);
+        while seen < lasts {
+            let Event::Request(mut request) = next(&mut self.server)? else {
+                return Err("a message that wants no answer".into());
+            };
+            let asked = request.take_payload();
+            let bytes = asked.as_slice().ok_or("a large one")?;
+            seen += usize::from(bytes.first() == Some(&LAST));
+            request.reply_in(&mut self.batch, bytes)?;
+            count += 1;
+        }
+        self.batch.publish();
+        Ok(count)
     }
 }
 
@@ -180,6 +217,34 @@ fn connect(place: &Place) -> Outcome<Client> {
 struct Pipelined {
     client: Client,
     request: Vec<u8>,
+    batch: u64,
+}
+
+impl Pipelined {
+    /// Asks up to the window's end.
+    fn ask(&mut self, sent: &mut u64, answered: u64, count: u64) -> Outcome<()> {
+        let end = count.min(answered + WINDOW);
+        while *sent < end {
+            if self.batch == 1 {
+                *sent += 1;
+                if *sent == count {
+                    self.request[0] = LAST;
+                }
+                self.client
+                    .submit(Request::new(ECHO, &self.request), PATIENCE)?;
+                continue;
+            }
+            let mut batch = self.client.batch(PATIENCE);
+            for _ in 0..self.batch.min(end - *sent) {
+                *sent += 1;
+                if *sent == count {
+                    self.request[0] = LAST;
+                }
+                batch.submit(Request::new(ECHO, &self.request))?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Left for Pipelined {
@@ -191,14 +256,7 @@ impl Left for Pipelined {
         let from = now();
         let (mut sent, mut answered) = (0, 0);
         while answered < count {
-            while sent < count && sent - answered < WINDOW {
-                sent += 1;
-                if sent == count {
-                    self.request[0] = LAST;
-                }
-                self.client
-                    .submit(Request::new(ECHO, &self.request), PATIENCE)?;
-            }
+            self.ask(&mut sent, answered, count)?;
             // Half of the window, so that the server has something to do meanwhile.
             let enough = if sent < count { WINDOW / 2 } else { 0 };
             while sent - answered > enough {
@@ -216,11 +274,18 @@ impl Left for Pipelined {
 }
 
 /// Messages that want no answer, through a client and a server.
-pub(crate) struct Notify;
+pub(crate) struct Notify {
+    /// Messages that are shown to the server together.
+    pub(crate) batch: u64,
+}
 
 impl Contender for Notify {
     fn name(&self) -> &'static str {
-        "osps-ipc, notify"
+        if self.batch == 1 {
+            "osps-ipc, notify"
+        } else {
+            "osps-ipc, notify, batches"
+        }
     }
 
     fn right(&self, place: &Place) -> Outcome<Box<dyn Right>> {
@@ -228,7 +293,51 @@ impl Contender for Notify {
     }
 
     fn left(&self, place: &Place) -> Outcome<Box<dyn Left>> {
-        Sends::boxed(Telling(connect(place)?), place)
+        let client = connect(place)?;
+        if self.batch == 1 {
+            return Sends::boxed(Telling(client), place);
+        }
+        Ok(Box::new(TellingTogether {
+            client,
+            message: vec![0; place.job.size],
+            batch: self.batch,
+        }))
+    }
+}
+
+struct TellingTogether {
+    client: Client,
+    message: Vec<u8>,
+    batch: u64,
+}
+
+impl Left for TellingTogether {
+    fn run(&mut self, slice: Slice) -> Outcome<Span> {
+        let Slice::Count(count) = slice else {
+            return Err("a stream is counted".into());
+        };
+        self.message[0] = GO;
+        let from = now();
+        let mut sent = 0;
+        while sent < count {
+            let mut batch = self.client.batch(PATIENCE);
+            let end = count.min(sent + self.batch);
+            while sent < end {
+                if sent + 1 == count {
+                    self.message[0] = LAST;
+                }
+                if batch.notify(Request::new(ECHO, &self.message))? {
+                    sent += 1;
+                } else {
+                    spin_loop();
+                }
+            }
+        }
+        Ok(Span {
+            from,
+            until: now(),
+            count,
+        })
     }
 }
 
