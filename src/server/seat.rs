@@ -87,29 +87,22 @@ impl Seat {
         }
     }
 
-    /// Takes the next request, if there is one.
+    /// Takes the next request by the shortest way, which is the server's thread's alone, as long as no other answers.
     #[inline(always)]
-    pub(super) fn take(&self) -> Result<Block, Next> {
+    pub(super) fn take_now(&self) -> Option<Block> {
         let taken = self.core.alone(|core| core.as_mut()?.next_now(&self.large));
-        match taken {
-            Some(Some(delivery)) => Ok(delivery),
-            Some(None) => self.take_long(false),
-            None => self.take_long(true),
-        }
+        taken.flatten()
     }
 
-    /// As [`take`](Self::take), where the shortest way is `open`, as other threads answer, or was tried.
-    #[inline(never)]
-    fn take_long(&self, open: bool) -> Result<Block, Next> {
+    /// Takes the next request, if there is one, where [`take_now`](Self::take_now) has found none.
+    pub(super) fn take(&self) -> Result<Block, Next> {
         self.with(Err(Next::Nothing(Quiet::default())), |core| {
-            let delivery = match open {
-                true => core.next_now(&self.large),
-                false => None,
-            };
-            match delivery {
-                Some(delivery) => Ok(delivery),
-                None => core.next(&self.large),
+            if !self.core.is_owned()
+                && let Some(delivery) = core.next_now(&self.large)
+            {
+                return Ok(delivery);
             }
+            core.next(&self.large)
         })
     }
 

@@ -91,6 +91,20 @@ impl Server {
             }
             seated.quiet = None;
         }
+        let Some(delivery) = seated.seat.take_now() else {
+            return self.serve_longer(slot);
+        };
+        seated.busy_at = served;
+        let held = Held::of(&seated.seat, delivery);
+        self.count_turn();
+        Some(held)
+    }
+
+    /// The same look, where the shortest way has given nothing.
+    #[inline(never)]
+    fn serve_longer(&mut self, slot: u32) -> Option<Held> {
+        let served = self.served;
+        let seated = self.seated(slot)?;
         match seated.seat.take() {
             Ok(delivery) => {
                 seated.busy_at = served;
@@ -163,23 +177,28 @@ impl Server {
     }
 
     /// Counts a request of the session whose turn it is, and ends its turn after the last one.
-    #[inline]
+    #[inline(always)]
     fn count_turn(&mut self) {
         self.turn += 1;
         self.served = self.served.wrapping_add(1);
         if self.turn >= TURN {
-            self.turn = 0;
-            // What the program does for others may take long.
-            if let Some(slot) = self.hot.front().copied()
-                && let Some(seated) = self.seated(slot)
-            {
-                seated.seat.turn_away();
-            }
-            self.hot.rotate_left(1);
-            // Before anybody has another turn, those that rang meanwhile have theirs. Where all are hot, none rings.
-            if self.hot.len() < self.seats.len() {
-                self.looks = LOOKS_A_COLLECT;
-            }
+            self.end_turn();
+        }
+    }
+
+    #[inline(never)]
+    fn end_turn(&mut self) {
+        self.turn = 0;
+        // What the program does for others may take long.
+        if let Some(slot) = self.hot.front().copied()
+            && let Some(seated) = self.seated(slot)
+        {
+            seated.seat.turn_away();
+        }
+        self.hot.rotate_left(1);
+        // Before anybody has another turn, those that rang meanwhile have theirs. Where all are hot, none rings.
+        if self.hot.len() < self.seats.len() {
+            self.looks = LOOKS_A_COLLECT;
         }
     }
 
