@@ -11,7 +11,7 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{SOON, Scratch};
 use osps_ipc::{
@@ -46,6 +46,17 @@ fn asked(server: &mut Server) -> Incoming {
         Some(Event::Request(incoming)) => incoming,
         other => panic!("{other:?}"),
     }
+}
+
+/// As [`asked`], whatever else comes before.
+fn begun(server: &mut Server) -> Incoming {
+    let end = Instant::now() + SOON / 4;
+    while Instant::now() < end {
+        if let Some(Event::Request(incoming)) = server.next_timeout(SOON / 100).unwrap() {
+            return incoming;
+        }
+    }
+    panic!("nothing is asked")
 }
 
 /// The bytes of all replies that are there now.
@@ -228,7 +239,6 @@ fn nothing_is_put_off_that_the_server_does_not_come_back_for() {
     let next = asked(&mut server);
     assert_ne!(next.payload().as_slice().unwrap(), first);
     echo_in(&mut batch, next);
-    // Another session's answer shows those before it.
     drop(batch);
     let shown = answers(&mut client).len() + answers(&mut other).len();
     assert_eq!(shown, 1);
@@ -274,11 +284,7 @@ fn an_answer_that_was_shown_is_not_given_again_though_one_before_it_is_open() {
     drop(held);
     let mut server = serve(at.path());
     for expected in ["1", "3"] {
-        let incoming = loop {
-            if let Some(Event::Request(incoming)) = server.next_timeout(SOON).unwrap() {
-                break incoming;
-            }
-        };
+        let incoming = begun(&mut server);
         let payload = incoming.payload().as_slice();
         assert_eq!(payload, Some(expected.as_bytes()));
         incoming.reply(expected).unwrap();
@@ -305,4 +311,108 @@ fn a_thread_that_answers_may_put_off_too() {
     });
     assert_eq!(answers(&mut client), [b"1", b"2", b"3"]);
     assert!(server.try_next().unwrap().is_none());
+}
+
+#[test]
+fn an_answer_of_another_session_shows_those_before_it() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let (mut one, mut two) = (
+        connect(at.path(), &mut server),
+        connect(at.path(), &mut server),
+    );
+    submit(&mut two, &["b"]);
+    let late = asked(&mut server);
+    submit(&mut one, &["a"]);
+    let mut batch = ReplyBatch::new();
+    echo_in(&mut batch, asked(&mut server));
+    assert!(answers(&mut one).is_empty());
+    echo_in(&mut batch, late);
+    assert_eq!(answers(&mut one), [b"a"]);
+    assert_eq!(answers(&mut two), [b"b"]);
+}
+
+#[test]
+fn a_full_ring_shows_what_is_in_it() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    submit(&mut client, &["x"; 12]);
+    let held: Vec<_> = (0..12).map(|_| asked(&mut server)).collect();
+    let mut batch = ReplyBatch::new();
+    for incoming in held {
+        incoming.reply_in(&mut batch, &[1; 900]).unwrap();
+    }
+    let shown = answers(&mut client).len();
+    assert!((3..=4).contains(&shown), "{shown}");
+}
+
+#[test]
+fn a_server_that_ends_shows_what_was_put_off() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    submit(&mut client, &["1"]);
+    let mut batch = ReplyBatch::new();
+    echo_in(&mut batch, asked(&mut server));
+    drop(server);
+    assert_eq!(answers(&mut client), [b"1"]);
+}
+
+#[test]
+fn a_suspect_whose_answer_nobody_saw_is_over_with_its_session() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let (mut one, mut two) = (
+        connect(at.path(), &mut server),
+        connect(at.path(), &mut server),
+    );
+    submit(&mut one, &["1"]);
+    submit(&mut two, &["2"]);
+    let held = [asked(&mut server), asked(&mut server)];
+    die(server);
+    drop(held);
+    // Suspects are run one at a time, for as long as it takes.
+    let options = ServerOptions::new().directory(at.path()).trial(SOON);
+    let mut server = options.bind("svc").unwrap();
+    let mut batch = ReplyBatch::new();
+    let first = begun(&mut server);
+    assert!(first.is_redelivered());
+    let is_first = first.payload().as_slice() == Some(&b"1"[..]);
+    first.reply_in(&mut batch, "").unwrap();
+    let (leaves, mut stays) = if is_first { (one, two) } else { (two, one) };
+    drop(leaves);
+    // It hears of the good-bye before it looks for the next request.
+    server.arm().unwrap();
+    drop(batch);
+    begun(&mut server).reply("done").unwrap();
+    assert_eq!(answers(&mut stays), [b"done"]);
+}
+
+#[test]
+fn a_batch_has_one_deadline_for_all_that_is_in_it() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    let mut batch = client.batch(SOON);
+    batch.submit(Request::new(ECHO, "short")).unwrap();
+    thread::sleep(Duration::from_millis(50));
+    batch.submit(Request::new(ECHO, &[7; 20_000])).unwrap();
+    drop(batch);
+    let (short, long) = (asked(&mut server), asked(&mut server));
+    assert!(short.time_left().unwrap() >= long.time_left().unwrap());
+}
+
+#[test]
+fn a_batch_that_is_forgotten_is_shown_before_its_client_sleeps() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut client = connect(at.path(), &mut server);
+    let mut batch = client.batch(SOON);
+    batch.submit(Request::new(ECHO, "1")).unwrap();
+    std::mem::forget(batch);
+    assert!(server.try_next().unwrap().is_none());
+    assert!(client.arm().unwrap());
+    asked(&mut server).reply("1").unwrap();
+    assert_eq!(answers(&mut client), [b"1"]);
 }

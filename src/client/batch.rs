@@ -58,9 +58,11 @@ pub struct Batch<'a> {
 
 impl Client {
     /// Begins a batch. Its requests are to be answered within `timeout` from now, and that is how long all of them together
-    /// may wait for room.
+    /// may wait for room. A client that is to [fail fast](super::ClientOptions::fail_fast) shows each message at once.
     pub fn batch(&mut self, timeout: Duration) -> Batch<'_> {
-        let timeout = Timeout::new(timeout);
+        let mut timeout = Timeout::new(timeout);
+        // Of all of them, from now on.
+        timeout.deadline();
         Batch {
             client: self,
             expires: timeout.expires(),

@@ -239,6 +239,8 @@ impl Link {
     /// Says that this side sleeps until a reply comes, and, if `room`, until there is room for a request of the greatest
     /// length. `false`: there is something already, or the session is broken, which the next look there tells.
     pub(super) fn sleep(&mut self, room: bool) -> bool {
+        // Of a batch that was forgotten.
+        self.show();
         if self.replies.unreleased() > 0 {
             self.make_room();
         }

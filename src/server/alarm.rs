@@ -1,7 +1,7 @@
 //! What the server looks at without a bell, for who polls it from outside: a timer in its epoll.
 
 use super::Server;
-use super::turns::Source;
+use super::source::Source;
 use crate::error::{Error, Result};
 use crate::sys::clock::Deadline;
 use crate::sys::poll::Interest;

@@ -107,3 +107,37 @@ fn a_forked_child_gets_typed_errors_and_its_parents_sessions_go_on() {
         }
     );
 }
+
+/// The descriptors and mappings that this process has of what lies in the directory.
+fn held_of(at: &Directory) -> usize {
+    let inside = at.path().join("svc");
+    let links = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let maps = maps
+        .lines()
+        .filter(|line| line.contains(inside.to_str().unwrap()));
+    links.filter(|link| link.starts_with(&inside)).count() + maps.count()
+}
+
+#[test]
+fn a_forked_child_that_drops_what_it_inherited_keeps_nothing_of_it() {
+    alone!(
+        "a_forked_child_that_drops_what_it_inherited_keeps_nothing_of_it",
+        || {
+            for past_the_handlers in [false, true] {
+                let at = Scratch::new();
+                let (server, mut client) = pair(&at);
+                client.submit(Request::new(ECHO, "held"), SOON).unwrap();
+                let (mut server, mut client) = (Some(server), Some(client));
+                let mut incoming = Some(request(server.as_mut().unwrap()));
+                assert!(held_of(&at) > 4);
+                let child = fork_for_test(past_the_handlers, || {
+                    drop((incoming.take(), server.take(), client.take()));
+                    i32::try_from(held_of(&at)).unwrap()
+                });
+                assert_eq!(wait_for_test(child), 0);
+            }
+        }
+    );
+}

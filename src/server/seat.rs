@@ -203,9 +203,9 @@ impl Seat {
         }
     }
 
-    /// Whether the session is over: then nobody need keep hold of it.
+    /// Whether nobody need keep hold of it: the session is over, or it is the parent's of this process.
     #[inline(always)]
     pub(super) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+        self.over.load(Ordering::Relaxed) || !self.stamp.is_current()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::event::{Event, Peer, SessionId};
 use super::options::SLOTS;
 use super::seat::{Home, Opening, Seat};
-use super::turns::{Source, VERSIONS};
+use super::source::{Source, VERSIONS};
 use super::unread;
 use super::{Seated, Server};
 use crate::directory::service::ServiceDir;

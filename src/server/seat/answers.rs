@@ -58,10 +58,15 @@ impl Core {
 
     #[inline(never)]
     fn show_all(&mut self) {
-        if !self.ended {
-            self.publish();
-            self.wake();
+        if self.ended {
+            // Nobody sees them any more, and they are out of everybody's hands.
+            for ticket in std::mem::take(&mut self.unshown) {
+                self.let_go(ticket);
+            }
+            return;
         }
+        self.publish();
+        self.wake();
     }
 
     #[inline(always)]

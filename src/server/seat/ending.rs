@@ -140,6 +140,7 @@ impl Core {
     /// Publishes nothing from now on, and changes nothing.
     pub(super) fn abandon(&mut self) {
         self.ended = true;
+        self.turn_away();
         self.outbox.clear();
         self.decline();
         self.bell = None;

@@ -99,16 +99,14 @@ impl Core {
                 self.commit(ticket);
             }
             self.wake();
-        } else if ticket.is_some() {
-            if let Some(ticket) = ticket {
-                self.let_go(ticket);
-                // What happens until there is room is not the request's fault.
-                record::acquit(self.memory.requests.state(ticket));
-            }
+        } else if let Some(ticket) = ticket {
+            self.let_go(ticket);
+            // What happens until there is room is not the request's fault.
+            record::acquit(self.memory.requests.state(ticket));
             let header = outgoing.header;
             let payload = outgoing.payload.into_owned();
             self.outbox
-                .push_back((ticket, Outgoing { header, payload }));
+                .push_back((Some(ticket), Outgoing { header, payload }));
             self.flush()?;
         }
         Ok(())

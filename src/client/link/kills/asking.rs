@@ -12,7 +12,7 @@ const LONG: Duration = Duration::from_secs(3600);
 impl Run<'_> {
     pub(super) fn step_of_client(&mut self) {
         match self.random.below(20) {
-            0 | 1 if self.client.outstanding() < self.most => self.ask_together(),
+            0 | 1 if self.client.outstanding() < self.most.min(8) => self.ask_together(),
             2..8 if self.client.outstanding() < self.most => self.ask(),
             8..10 if self.most > 3 || self.random.below(3) == 0 => self.tell(),
             10 if self.random.below(3) == 0 => self.cancel(),
@@ -40,7 +40,8 @@ impl Run<'_> {
 
     /// Some short ones, which the server is shown together.
     fn ask_together(&mut self) {
-        let mut batch = self.client.batch(Duration::ZERO);
+        // Soon over if there is no room, which only a server makes.
+        let mut batch = self.client.batch(Duration::from_millis(5));
         for _ in 0..self.random.below(4) {
             let (number, len) = (self.oracle.next(), 16 + self.random.below(300));
             let bytes = content(number, len);
