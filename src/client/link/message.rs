@@ -40,6 +40,16 @@ pub(super) fn inline(bytes: &[u8]) -> RequestForm {
     RequestForm::Inline(u32::try_from(bytes.len()).unwrap_or(u32::MAX))
 }
 
+#[inline(always)]
+fn header_of(id: u64, kind: RequestKind, deadline: u64, form: RequestForm) -> RequestHeader {
+    RequestHeader {
+        id,
+        kind,
+        deadline,
+        form,
+    }
+}
+
 impl Link {
     /// Publishes a message; `false` if the ring is full. An id of 0 wants no answer.
     #[inline(always)]
@@ -81,12 +91,7 @@ impl Link {
         deadline: u64,
         bytes: &[u8],
     ) -> Result<(), Refused> {
-        let header = RequestHeader {
-            id,
-            kind,
-            deadline,
-            form: inline(bytes),
-        };
+        let header = header_of(id, kind, deadline, inline(bytes));
         self.publish(&header, bytes, None)
     }
 
@@ -114,12 +119,7 @@ impl Link {
                 (RequestForm::HandOver, &place[..])
             }
         };
-        let header = RequestHeader {
-            id,
-            kind,
-            deadline,
-            form,
-        };
+        let header = header_of(id, kind, deadline, form);
         self.publish(&header, payload, segment)
     }
 
@@ -183,12 +183,7 @@ impl Link {
         deadline: u64,
         bytes: &[u8],
     ) -> Result<(), Refused> {
-        let header = RequestHeader {
-            id,
-            kind,
-            deadline,
-            form: inline(bytes),
-        };
+        let header = header_of(id, kind, deadline, inline(bytes));
         let (at, _) = self.put(&header, bytes)?;
         if id != 0 {
             self.pending.add(id, at, None);
