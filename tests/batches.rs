@@ -41,6 +41,12 @@ fn connect_with(at: &Path, server: &mut Server, capacity: usize) -> Client {
     })
 }
 
+fn pair(at: &Path) -> (Server, Client) {
+    let mut server = serve(at);
+    let client = connect(at, &mut server);
+    (server, client)
+}
+
 fn asked(server: &mut Server) -> Incoming {
     match server.next_timeout(SOON).unwrap() {
         Some(Event::Request(incoming)) => incoming,
@@ -93,8 +99,7 @@ fn echo_in(batch: &mut ReplyBatch, incoming: Incoming) {
 #[test]
 fn a_batch_is_seen_when_it_is_published_or_dropped() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     let mut batch = client.batch(SOON);
     batch.submit(Request::new(ECHO, "1")).unwrap();
     assert!(batch.notify(Request::new(ECHO, "2")).unwrap());
@@ -118,8 +123,7 @@ fn a_batch_is_seen_when_it_is_published_or_dropped() {
 #[test]
 fn one_that_the_server_sleeps_for_wakes_it_once() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     let serving = thread::spawn(move || {
         let mut batch = ReplyBatch::new();
         for _ in 0..3 {
@@ -139,8 +143,7 @@ fn one_that_the_server_sleeps_for_wakes_it_once() {
 #[test]
 fn more_than_the_rings_hold_is_answered_in_order_both_ways() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut batch = ReplyBatch::new();
@@ -171,8 +174,7 @@ fn more_than_the_rings_hold_is_answered_in_order_both_ways() {
 #[test]
 fn a_message_without_room_is_dropped_and_those_before_it_are_shown() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     let mut batch = client.batch(SOON);
     let mut sent = 0;
     while batch.notify(Request::new(ECHO, &[7; 100])).unwrap() {
@@ -190,8 +192,7 @@ fn a_message_without_room_is_dropped_and_those_before_it_are_shown() {
 #[test]
 fn answers_are_shown_when_they_are_published_or_the_server_looks_on() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     let mut batch = ReplyBatch::new();
     submit(&mut client, &["1", "2", "3", "4", "5"]);
     let mut held: Vec<_> = (0..5).map(|_| asked(&mut server)).collect();
@@ -247,8 +248,7 @@ fn nothing_is_put_off_that_the_server_does_not_come_back_for() {
 #[test]
 fn answers_that_were_not_shown_when_the_server_died_are_given_again() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     let mut batch = ReplyBatch::new();
     submit(&mut client, &["1", "2"]);
     echo_in(&mut batch, asked(&mut server));
@@ -272,8 +272,7 @@ fn answers_that_were_not_shown_when_the_server_died_are_given_again() {
 #[test]
 fn an_answer_that_was_shown_is_not_given_again_though_one_before_it_is_open() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     submit(&mut client, &["1", "2", "3"]);
     let mut held: Vec<_> = (0..3).map(|_| asked(&mut server)).collect();
     let mut batch = ReplyBatch::new();
@@ -297,8 +296,7 @@ fn an_answer_that_was_shown_is_not_given_again_though_one_before_it_is_open() {
 #[test]
 fn a_thread_that_answers_may_put_off_too() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     submit(&mut client, &["1", "2", "3"]);
     let held: Vec<_> = (0..3).map(|_| asked(&mut server)).collect();
     thread::scope(|scope| {
@@ -335,8 +333,7 @@ fn an_answer_of_another_session_shows_those_before_it() {
 #[test]
 fn a_full_ring_shows_what_is_in_it() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     submit(&mut client, &["x"; 12]);
     let held: Vec<_> = (0..12).map(|_| asked(&mut server)).collect();
     let mut batch = ReplyBatch::new();
@@ -350,8 +347,7 @@ fn a_full_ring_shows_what_is_in_it() {
 #[test]
 fn a_server_that_ends_shows_what_was_put_off() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     submit(&mut client, &["1"]);
     let mut batch = ReplyBatch::new();
     echo_in(&mut batch, asked(&mut server));
@@ -392,8 +388,7 @@ fn a_suspect_whose_answer_nobody_saw_is_over_with_its_session() {
 #[test]
 fn a_batch_has_one_deadline_for_all_that_is_in_it() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     let mut batch = client.batch(SOON);
     batch.submit(Request::new(ECHO, "short")).unwrap();
     thread::sleep(Duration::from_millis(50));
@@ -406,8 +401,7 @@ fn a_batch_has_one_deadline_for_all_that_is_in_it() {
 #[test]
 fn a_batch_that_is_forgotten_is_shown_before_its_client_sleeps() {
     let at = Scratch::new();
-    let mut server = serve(at.path());
-    let mut client = connect(at.path(), &mut server);
+    let (mut server, mut client) = pair(at.path());
     let mut batch = client.batch(SOON);
     batch.submit(Request::new(ECHO, "1")).unwrap();
     std::mem::forget(batch);

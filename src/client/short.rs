@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::Client;
-use super::link::{Content, Link};
+use super::link::Link;
 use super::reply::Reply;
 use super::route::Route;
 use crate::error::Result;
@@ -69,7 +69,7 @@ impl Client {
         let expires = clock::expires_in(timeout);
         let sent = match &body.0 {
             BodyKind::Bytes(bytes) => link.send_bytes(id, kind, expires, bytes),
-            BodyKind::Lease(lease) => link.send_other(id, kind, expires, Content::Segment(lease)),
+            BodyKind::Lease(lease) => link.send_beside(id, kind, expires, Some(lease)),
         };
         sent.ok()?;
         self.next_id += 1;

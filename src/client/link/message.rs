@@ -60,25 +60,15 @@ impl Link {
         deadline: u64,
         content: Content<'_>,
     ) -> Result<bool> {
-        match self.send_now(id, kind, deadline, content) {
+        let sent = match content {
+            Content::Bytes(bytes) => self.send_bytes(id, kind, deadline, bytes),
+            Content::Question => self.send_beside(id, kind, deadline, None),
+            Content::Segment(lease) => self.send_beside(id, kind, deadline, Some(lease)),
+        };
+        match sent {
             Ok(()) => Ok(true),
             Err(Refused::Full) => Ok(false),
             Err(Refused::Corrupt(corrupt)) => Err(self.broken(corrupt.into())),
-        }
-    }
-
-    /// As [`send`](Self::send), but what comes of it is in a register.
-    #[inline(always)]
-    fn send_now(
-        &mut self,
-        id: u64,
-        kind: RequestKind,
-        deadline: u64,
-        content: Content<'_>,
-    ) -> Result<(), Refused> {
-        match content {
-            Content::Bytes(bytes) => self.send_bytes(id, kind, deadline, bytes),
-            other => self.send_other(id, kind, deadline, other),
         }
     }
 
@@ -95,32 +85,22 @@ impl Link {
         self.publish(&header, bytes, None)
     }
 
+    /// As [`send`](Self::send) of what brings no bytes: the name of a segment of the session, or a question.
     #[inline(never)]
-    pub(in crate::client) fn send_other(
+    pub(in crate::client) fn send_beside(
         &mut self,
         id: u64,
         kind: RequestKind,
         deadline: u64,
-        content: Content<'_>,
+        lease: Option<&Lease>,
     ) -> Result<(), Refused> {
-        let (place, segment);
-        let (form, payload) = match content {
-            Content::Question => {
-                segment = None;
-                (RequestForm::Ask, &[][..])
-            }
-            Content::Bytes(bytes) => {
-                segment = None;
-                (inline(bytes), bytes)
-            }
-            Content::Segment(lease) => {
-                segment = Some(Arc::clone(lease.segment()));
-                place = lease.place();
-                (RequestForm::HandOver, &place[..])
-            }
+        let Some(lease) = lease else {
+            let header = header_of(id, kind, deadline, RequestForm::Ask);
+            return self.publish(&header, &[], None);
         };
-        let header = header_of(id, kind, deadline, form);
-        self.publish(&header, payload, segment)
+        let header = header_of(id, kind, deadline, RequestForm::HandOver);
+        let segment = Arc::clone(lease.segment());
+        self.publish(&header, &lease.place(), Some(segment))
     }
 
     #[inline(always)]
@@ -135,13 +115,19 @@ impl Link {
         if header.id != 0 {
             self.pending.add(header.id, at, segment);
         }
+        self.wake_server(freed);
+        Ok(())
+    }
+
+    /// Rings the server if it sleeps and waits for what was published, or for the room of the replies that were `freed`.
+    #[inline(always)]
+    fn wake_server(&mut self, freed: bool) {
         raw::fence();
         // Both are asked: each remembers what it has rung for.
         let for_room = freed && self.replies.must_ring();
         if self.requests.must_ring() || for_room {
             self.ring();
         }
-        Ok(())
     }
 
     /// Puts a message into the ring; where, and whether replies were freed.
@@ -193,15 +179,10 @@ impl Link {
 
     /// Shows the server what was only put into the ring.
     pub(in crate::client) fn show(&mut self) {
-        if !self.requests.has_unpublished() {
-            return;
-        }
-        self.requests.publish();
-        raw::fence();
-        // Replies may have been freed too.
-        let for_room = self.replies.must_ring();
-        if self.requests.must_ring() || for_room {
-            self.ring();
+        if self.requests.has_unpublished() {
+            self.requests.publish();
+            // Replies may have been freed too.
+            self.wake_server(true);
         }
     }
 

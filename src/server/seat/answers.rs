@@ -1,4 +1,5 @@
-//! How an answer gets to the client: made ready, published or kept, committed.
+//! How an answer gets to the client: published at once or together with others, committed. What finds no room is kept in the
+//! [`outbox`](super::outbox).
 //!
 //! The order for each final answer is: reply bytes, reply tail, the request's state, the head, what is said of that beside the
 //! reply tail; then one fence, then a look at the client's sleep words.
