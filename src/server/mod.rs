@@ -227,16 +227,19 @@ impl Server {
                     self.remains.remove_all(&self.place);
                     return Ok(None);
                 }
-                Step::Sleep => {
-                    if self.cool_all() {
-                        self.beat_idle();
-                        self.collect(timeout.deadline())?;
-                        if timeout.deadline().has_passed() {
-                            return Ok(self.look()?);
-                        }
-                    }
+                Step::Sleep if self.cool_all() => {
+                    self.beat_idle();
+                    self.collect(timeout.deadline())?;
                     self.patience.begin();
+                    // Mostly there is what woke this thread, and then the clock need not be read.
+                    if let Some(event) = self.look()? {
+                        return Ok(Some(event));
+                    }
+                    if timeout.deadline().has_passed() {
+                        return Ok(None);
+                    }
                 }
+                Step::Sleep => self.patience.begin(),
             }
         }
     }

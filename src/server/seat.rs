@@ -126,9 +126,9 @@ impl Seat {
         self.with((), Core::acquit);
     }
 
-    /// Watches the ring: the client need not ring.
-    pub(super) fn watch(&self) {
-        self.with((), Core::watch);
+    /// Watches the ring: the client need not ring. Whether the server's thread had turned away for want of room for answers.
+    pub(super) fn watch(&self) -> bool {
+        self.with(false, Core::watch)
     }
 
     /// Has the client ring from now on: `true`, or `false` if there is something to do already.
@@ -154,11 +154,6 @@ impl Seat {
     /// Tells the client that it is served.
     pub(super) fn greet(&self) {
         self.with((), Core::open);
-    }
-
-    /// Whether the server's thread has turned away from it for want of room for answers.
-    pub(super) fn is_stuck(&self) -> bool {
-        self.with(false, |core| core.stuck)
     }
 
     /// Whether nobody answers the client's bell.

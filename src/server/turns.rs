@@ -201,37 +201,32 @@ impl Server {
         if seated.seat.has_left() {
             return self.say_good_bye(slot);
         }
-        // One that turned away as it had no room for answers could come again and again.
-        let next = !seated.seat.is_stuck();
-        if self.watch(slot) {
-            match next {
-                true => self.rang.push_back(slot),
-                false => self.hot.push_back(slot),
-            }
+        match self.watch(slot) {
+            Some(false) => self.rang.push_back(slot),
+            // One that had no room for answers could come again and again.
+            Some(true) => self.hot.push_back(slot),
+            None => {}
         }
     }
 
     /// Gives a session turns.
     pub(super) fn heat(&mut self, slot: u32) {
-        if self.watch(slot) {
+        if self.watch(slot).is_some() {
             self.hot.push_back(slot);
         }
     }
 
-    /// Watches a session; whether it was not watched before, and is to be given turns.
-    fn watch(&mut self, slot: u32) -> bool {
+    /// Watches a session. If it was not watched before, it is to be given turns; whether there was no room for answers then.
+    fn watch(&mut self, slot: u32) -> Option<bool> {
         let served = self.served;
-        let Some(seated) = self.seated(slot) else {
-            return false;
-        };
+        let seated = self.seated(slot)?;
         seated.busy_at = served;
         seated.quiet = None;
         if seated.hot {
-            return false;
+            return None;
         }
         seated.hot = true;
-        seated.seat.watch();
-        true
+        Some(seated.seat.watch())
     }
 
     /// Lets a session that is not in the list of turns any more go cold, unless it has work after all.

@@ -134,12 +134,14 @@ impl Alarm {
     /// Of all tokens only this one is not for users of the set.
     const TOKEN: u64 = u64::MAX;
 
-    /// Whether it will ring by then.
-    fn rings_by(&self, epoll: &Registered, at: u64) -> bool {
+    /// Whether it will ring by then, as it was set for a wait before.
+    fn rings_by(&self, at: u64) -> bool {
         let set = self.at.load(Ordering::Relaxed);
-        if set != 0 && set <= at {
-            return true;
-        }
+        set != 0 && set <= at
+    }
+
+    /// Sets it; whether that could be done.
+    fn set(&self, epoll: &Registered, at: u64) -> bool {
         let make = || {
             let timer = Timer::new().ok()?;
             let token = EventData::new_u64(Alarm::TOKEN);
@@ -197,13 +199,12 @@ impl Epoll {
 
     /// Waits until at least one descriptor is ready, or the deadline has passed: then the result is 0.
     pub(crate) fn wait(&self, events: &mut Events, deadline: Deadline) -> Result<usize> {
-        // Behind at times, so it only tells whether the first leg is left to the alarm.
-        let mut now = clock::coarse_ns();
         loop {
-            let far = deadline
-                .as_ns()
-                .filter(|at| at.saturating_sub(now) >= FAR_NS);
-            let alarmed = far.is_some_and(|at| self.alarm.rings_by(&self.fd, at));
+            let alarmed = deadline.as_ns().is_some_and(|at| {
+                // The coarse clock is behind at times, which only decides to whom this leg is left.
+                let is_far = || at.saturating_sub(clock::coarse_ns()) >= FAR_NS;
+                self.alarm.rings_by(at) || (is_far() && self.alarm.set(&self.fd, at))
+            });
             let left = if alarmed { None } else { deadline.remaining() };
             let leg = left.map(whole_milliseconds);
             if leg == Some(Duration::ZERO) && left != leg {
@@ -213,7 +214,6 @@ impl Epoll {
             if count > 0 || left == Some(Duration::ZERO) {
                 return Ok(count);
             }
-            now = clock::monotonic_ns();
         }
     }
 

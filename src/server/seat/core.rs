@@ -162,9 +162,10 @@ impl Core {
         }
     }
 
-    pub(super) fn watch(&mut self) {
-        self.stuck = false;
+    /// Whether it was stuck.
+    pub(super) fn watch(&mut self) -> bool {
         self.requests.wake();
+        std::mem::take(&mut self.stuck)
     }
 
     /// `false` if there is something to do, which may be to find out what is wrong.
