@@ -195,6 +195,7 @@ impl FifoPair {
             self.link.died();
         }
         self.settle()?;
+        self.epoll.forget_deadline();
         Ok(self.link.state())
     }
 
@@ -210,6 +211,14 @@ impl FifoPair {
     /// [`Error::TooLong`] if it is longer than [`MAX_FRAME`](Self::MAX_FRAME); nothing is sent then. Else as
     /// [`try_recv`](Self::try_recv).
     pub fn try_send(&mut self, frame: &[u8]) -> Result<Sent> {
+        let sent = self.send(frame)?;
+        if sent != Sent::Sent {
+            self.epoll.forget_deadline();
+        }
+        Ok(sent)
+    }
+
+    fn send(&mut self, frame: &[u8]) -> Result<Sent> {
         self.check_process()?;
         if frame.len() > MAX_PAYLOAD {
             return Err(Error::TooLong {
@@ -267,7 +276,7 @@ impl FifoPair {
         let deadline = Deadline::after(timeout);
         loop {
             let had_peer = self.link.state() == PairState::Open || self.link.has_untold();
-            let sent = self.try_send(frame)?;
+            let sent = self.send(frame)?;
             match sent {
                 Sent::Sent => return Ok(()),
                 Sent::PeerGone if had_peer || self.has_data() => {
@@ -298,11 +307,14 @@ impl FifoPair {
         self.epoll
             .wait_not(&mut self.events)
             .map_err(|errno| self.os_error("look at", errno))?;
-        if self.note_events() {
-            self.next(buffer)
-        } else {
-            Ok(Received::Empty)
+        let received = match self.note_events() {
+            true => self.next(buffer)?,
+            false => Received::Empty,
+        };
+        if received == Received::Empty {
+            self.epoll.forget_deadline();
         }
+        Ok(received)
     }
 
     /// Receives one frame into `buffer`, waits for it, and gives its length. Where there is no peer (yet or any

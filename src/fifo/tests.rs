@@ -145,6 +145,35 @@ fn a_receiver_waits_also_while_an_earlier_send_has_room_again() {
 }
 
 #[test]
+fn a_wait_that_ended_early_does_not_show_at_its_deadline() {
+    let dir = Scratch::new();
+    let (mut a, mut b) = both(&dir);
+    let goes_on: [fn(&mut FifoPair); 3] = [
+        |pair| assert_eq!(try_recv(pair), Received::Empty),
+        |pair| assert_eq!(pair.refresh().unwrap(), PairState::Open),
+        |pair| while pair.try_send(&[0; 1000]).unwrap() == Sent::Sent {},
+    ];
+    for go_on in goes_on {
+        let ended_early = std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                let mut buffer = [0; 1];
+                a.recv_timeout(&mut buffer, Duration::from_millis(300))
+            });
+            // Long enough that it sleeps.
+            std::thread::sleep(Duration::from_millis(20));
+            b.send_timeout(b"x", SOON).unwrap();
+            waiting.join().unwrap().is_ok()
+        });
+        if !ended_early {
+            recv(&mut a);
+        }
+        go_on(&mut a);
+        let later = Deadline::after(Duration::from_millis(400));
+        assert_eq!(wait_one(&a, Interest::READ, later), Ok(None));
+    }
+}
+
+#[test]
 fn a_death_is_told_once_after_the_last_words_and_a_successor_goes_on() {
     let dir = Scratch::new();
     let (mut a, mut b) = both(&dir);

@@ -149,9 +149,11 @@ impl Alarm {
             Some(timer)
         };
         let timer = self.timer.get_or_init(make).as_ref();
-        let rings = timer.is_some_and(|timer| timer.set(Some(at)).is_ok());
-        self.at.store(if rings { at } else { 0 }, Ordering::Relaxed);
-        rings
+        let is_set = timer.is_some_and(|timer| timer.set(Some(at)).is_ok());
+        if is_set {
+            self.at.store(at, Ordering::Relaxed);
+        }
+        is_set
     }
 
     fn quiet(&self) {

@@ -1,6 +1,6 @@
 //! A point in time as a descriptor, for who waits in a reactor of another's.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Result;
 use rustix::time::{
@@ -8,16 +8,19 @@ use rustix::time::{
     timerfd_settime,
 };
 
+use crate::sys::fork::Registered;
+
 /// A timer on the monotonic clock. Its descriptor is readable from the time that was set until another is set.
 #[derive(Debug)]
 pub(crate) struct Timer {
-    fd: OwnedFd,
+    fd: Registered,
 }
 
 impl Timer {
     pub(crate) fn new() -> Result<Timer> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        timerfd_create(TimerfdClockId::Monotonic, flags).map(|fd| Timer { fd })
+        let fd = Registered::open(|| timerfd_create(TimerfdClockId::Monotonic, flags))?;
+        Ok(Timer { fd })
     }
 
     /// Sets the time, in nanoseconds of the monotonic clock; one that has passed makes it readable at once. `None`:
