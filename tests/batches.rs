@@ -13,9 +13,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{SOON, Scratch};
+use common::{SOON, Scratch, wait_readable};
 use osps_ipc::{
-    Client, ClientOptions, Event, Incoming, ReplyBatch, Request, RequestKind, Server, ServerOptions,
+    Client, ClientOptions, Event, Incoming, ReplyBatch, Request, RequestKind, Server,
+    ServerOptions, Wait,
 };
 
 const ECHO: RequestKind = RequestKind::new("echo");
@@ -409,4 +410,82 @@ fn a_batch_that_is_forgotten_is_shown_before_its_client_sleeps() {
     assert!(client.arm().unwrap());
     asked(&mut server).reply("1").unwrap();
     assert_eq!(answers(&mut client), [b"1"]);
+}
+
+#[test]
+fn a_forgotten_batch_is_shown_by_whatever_its_client_does_next() {
+    let put = |client: &mut Client| {
+        let mut batch = client.batch(SOON);
+        for _ in 0..4 {
+            assert!(batch.notify(Request::new(ECHO, &[0; 900])).unwrap());
+        }
+        std::mem::forget(batch);
+    };
+    let acts: [fn(&mut Client); 3] = [
+        |client| assert!(client.try_next_reply().unwrap().is_none()),
+        |client| assert!(client.arm().unwrap()),
+        // There is no room for a fifth.
+        |client| assert!(!client.notify(Request::new(ECHO, &[0; 900])).unwrap()),
+    ];
+    for act in acts {
+        let at = Scratch::new();
+        let (mut server, mut client) = pair(at.path());
+        put(&mut client);
+        assert!(server.try_next().unwrap().is_none());
+        act(&mut client);
+        for _ in 0..4 {
+            assert!(matches!(server.try_next().unwrap(), Some(Event::Notify(_))));
+        }
+    }
+}
+
+#[test]
+fn who_never_sleeps_waits_for_what_stands_in_a_forgotten_batch_too() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let options = ClientOptions::new().directory(at.path()).wait(Wait::Spin);
+            let mut client = options.connect("svc", SOON).unwrap();
+            let mut batch = client.batch(SOON);
+            batch.submit(Request::new(ECHO, "1")).unwrap();
+            std::mem::forget(batch);
+            client.next_reply(SOON).unwrap().expect("its answer");
+        });
+        begun(&mut server).reply("1").unwrap();
+        asking.join().unwrap();
+    });
+}
+
+#[test]
+fn answers_are_shown_before_the_program_hears_of_anything_else() {
+    let at = Scratch::new();
+    let mut server = serve(at.path());
+    let mut clients = [(); 2].map(|()| connect_with(at.path(), &mut server, 64 << 10));
+    // Of the second one fewer than its turn, so that turns do not end when bells are looked at.
+    for (client, count) in clients.iter_mut().zip([500, 5]) {
+        submit(client, &vec!["x"; count]);
+    }
+    let mut batch = ReplyBatch::new();
+    // Their bells were heard now, so that the next one is that of who knocks.
+    echo_in(&mut batch, asked(&mut server));
+    let answered = thread::scope(|scope| {
+        let options = ClientOptions::new().directory(at.path());
+        let knocking = scope.spawn(move || options.connect("svc", SOON).unwrap());
+        wait_readable(&server, SOON);
+        let mut answered = 1;
+        loop {
+            match server.next_timeout(SOON).unwrap() {
+                Some(Event::Request(incoming)) => echo_in(&mut batch, incoming),
+                Some(Event::Connected(_)) => break,
+                other => panic!("{other:?}"),
+            }
+            answered += 1;
+        }
+        let shown: usize = clients.iter_mut().map(|client| answers(client).len()).sum();
+        assert_eq!(shown, answered);
+        knocking.join().unwrap();
+        answered
+    });
+    assert!(answered < 505);
 }

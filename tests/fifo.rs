@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 use std::sync::mpsc;
@@ -12,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use osps_ipc::{Directory, Error, FifoPair, Name, PairState, Received, Sent};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFlags, Timespec};
 use rustix::time::{ClockId, clock_gettime};
 
-use common::{Helper, SOON, Scratch, role, tell, wait_for_end};
+use common::{Helper, SOON, Scratch, role, shown, tell, wait_for_end, wait_readable};
 
 fn name() -> Name {
     Name::new("pair").unwrap()
@@ -82,21 +81,6 @@ fn try_recv(pair: &mut FifoPair) -> Received {
 fn exchange(pair: &mut FifoPair, frame: &[u8]) {
     pair.send_timeout(frame, SOON).unwrap();
     assert_eq!(recv(pair), frame);
-}
-
-/// What `poll` shows of a descriptor within a time.
-fn shown(fd: impl AsFd, timeout: Duration) -> PollFlags {
-    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    let timeout = Timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap(),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
-    rustix::event::poll(&mut fds, Some(&timeout)).unwrap();
-    fds[0].revents()
-}
-
-fn wait_readable(fd: impl AsFd, timeout: Duration) {
-    assert_eq!(shown(fd, timeout), PollFlags::IN);
 }
 
 fn thread_cpu_time() -> Duration {

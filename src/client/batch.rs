@@ -84,7 +84,7 @@ impl Client {
         link.put_bytes(id, request.kind, expires, bytes).ok()
     }
 
-    fn show(&mut self) {
+    pub(super) fn show(&mut self) {
         // The parent's session is not a forked child's to touch.
         if self.check_fork().is_ok() {
             for link in self.links.iter_mut().flatten() {

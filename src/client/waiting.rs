@@ -256,8 +256,9 @@ impl Client {
         }
     }
 
-    /// Waits for bells until the deadline, and takes off those that rang.
+    /// Waits for bells until the deadline, and takes off those that rang. Shows what stands in a batch that was forgotten.
     pub(super) fn take_bells(&mut self, deadline: Deadline) -> Result<()> {
+        self.show();
         self.epoll
             .wait(&mut self.events, deadline)
             .map_err(Error::os("wait for the bells of", self.runtime.path()))?;

@@ -37,11 +37,18 @@ impl Server {
         }
     }
 
-    /// One look at all that can be the source of an event.
+    /// As [`look`](Self::look), at the bells in any case: who never waits hears them here only.
+    pub(super) fn look_everywhere(&mut self) -> Result<Option<Event>> {
+        self.looks = LOOKS_A_COLLECT;
+        self.look()
+    }
+
+    /// One look at all that can be the source of an event; at the bells now and then.
     pub(super) fn look(&mut self) -> Result<Option<Event>> {
         self.check_fork()?;
         // First of all: a session's connect is told before its requests, and what waits here stays bounded.
         if let Some(event) = self.ready.pop_front() {
+            self.look_away();
             self.beat();
             return Ok(Some(event));
         }
@@ -62,6 +69,7 @@ impl Server {
             None => self.drained(),
         };
         if event.is_some() {
+            self.look_away();
             self.beat();
         }
         Ok(event)

@@ -224,8 +224,11 @@ impl Server {
             match step {
                 Step::Again | Step::Check => {}
                 Step::TimedOut => {
-                    self.remains.remove_all(&self.place);
-                    return Ok(None);
+                    let event = self.look_everywhere()?;
+                    if event.is_none() {
+                        self.remains.remove_all(&self.place);
+                    }
+                    return Ok(event);
                 }
                 Step::Sleep if self.cool_all() => {
                     self.beat_idle();
@@ -253,7 +256,7 @@ impl Server {
     pub fn try_next(&mut self) -> Result<Option<Event>> {
         match self.first_look() {
             Some(held) => Ok(Some(Event::of(held))),
-            None => self.look(),
+            None => self.look_everywhere(),
         }
     }
 

@@ -146,16 +146,20 @@ impl Server {
     #[inline(never)]
     fn end_turn(&mut self) {
         self.turn = 0;
-        // What the program does for others may take long.
-        if let Some(slot) = self.hot.front().copied()
-            && let Some(seated) = self.seated(slot)
-        {
-            seated.seat.turn_away();
-        }
+        self.look_away();
         self.hot.rotate_left(1);
         // Before anybody has another turn, those that rang meanwhile have theirs. Where all are hot, none rings.
         if self.hot.len() < self.seats.len() {
             self.looks = LOOKS_A_COLLECT;
+        }
+    }
+
+    /// Has the session whose turn it is show what it put off: what the program does for others may take long.
+    pub(super) fn look_away(&mut self) {
+        if let Some(slot) = self.hot.front().copied()
+            && let Some(seated) = self.seated(slot)
+        {
+            seated.seat.turn_away();
         }
     }
 

@@ -10,6 +10,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::ops::Deref;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use osps_ipc::Directory;
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// How long anything may take that should come soon.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
@@ -27,6 +29,21 @@ pub(crate) const ROLE: &str = "OSPS_IPC_TEST_ROLE";
 pub(crate) const PLACE: &str = "OSPS_IPC_TEST_DIRECTORY";
 /// What a helper's lines to its parent begin with, unlike those of the test harness.
 const MARK: &str = "@ ";
+
+/// What `poll` shows of a descriptor within a time.
+pub(crate) fn shown(fd: impl AsFd, timeout: Duration) -> PollFlags {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    let timeout = Timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap(),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    rustix::event::poll(&mut fds, Some(&timeout)).unwrap();
+    fds[0].revents()
+}
+
+pub(crate) fn wait_readable(fd: impl AsFd, timeout: Duration) {
+    assert_eq!(shown(fd, timeout), PollFlags::IN);
+}
 
 /// A directory of a test on tmpfs, removed with its contents.
 pub(crate) struct Scratch(Directory);

@@ -151,6 +151,8 @@ impl Link {
                 if freed {
                     self.make_room();
                 }
+                // The server frees only what it sees.
+                self.show();
                 return Err(refused);
             }
         };
@@ -235,16 +237,24 @@ impl Link {
         Ok(Body::from(lease))
     }
 
-    /// Refuses a one-way message that does not fit into the ring: nobody would say when its segment is free.
-    #[inline]
-    pub(in crate::client) fn check_one_way(&self, body: &Body<'_>) -> Result<()> {
-        if self.takes(body) {
-            return Ok(());
+    /// Sends a one-way message that lies in a segment, if it fits into the ring; else refuses it: nobody would say when its
+    /// segment is free.
+    #[cold]
+    pub(in crate::client) fn send_copy(
+        &mut self,
+        kind: RequestKind,
+        body: &Body<'_>,
+    ) -> Result<bool> {
+        match &body.0 {
+            BodyKind::Lease(lease) if lease.len() <= self.inline as u64 => {
+                let copy = lease.to_vec()?;
+                self.send(0, kind, 0, Content::Bytes(&copy))
+            }
+            _ => Err(Error::TooLong {
+                what: "one-way message",
+                len: body.len(),
+                max: self.inline as u64,
+            }),
         }
-        Err(Error::TooLong {
-            what: "one-way message",
-            len: body.len(),
-            max: self.inline as u64,
-        })
     }
 }
