@@ -109,6 +109,15 @@ pub enum Error {
         max: u64,
     },
 
+    /// More of something than is kept; nothing was sent.
+    #[error("too many {what}: at most {max}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many there can be.
+        max: u64,
+    },
+
     /// An access outside a segment's payload.
     #[error("offset {offset} with length {len} is outside the {limit} bytes of the segment")]
     OutOfBounds {

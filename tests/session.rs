@@ -334,6 +334,57 @@ fn one_way_messages_arrive_in_order_even_those_sent_before_leaving() {
 }
 
 #[test]
+fn a_one_way_message_in_a_lease_is_copied_if_it_fits() {
+    let place = Scratch::new();
+    let mut server = server(place.path());
+    let at = place.path().to_owned();
+    let telling = thread::spawn(move || {
+        let options = ClientOptions::new().directory(at).capacity(4096, 4096);
+        let mut client = options.connect("svc", SOON).unwrap();
+        let mut notify = |len: usize| {
+            let mut lease = client.lease(ECHO, len as u64, SOON).unwrap();
+            lease.write_at(0, &vec![7; len]).unwrap();
+            client.notify(Request::new(ECHO, lease))
+        };
+        assert!(notify(984).unwrap());
+        let error = notify(985).unwrap_err();
+        assert!(matches!(error, Error::TooLong { max: 984, .. }), "{error}");
+    });
+    loop {
+        match server.next_timeout(SOON).unwrap().expect("a message") {
+            Event::Notify(told) => {
+                break assert_eq!(told.payload().as_slice(), Some(&[7; 984][..]));
+            }
+            Event::Connected(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    telling.join().unwrap();
+}
+
+#[test]
+fn who_fetches_no_reply_is_stopped_and_told_why() {
+    const MOST: usize = 1 << 16;
+    let place = Scratch::new();
+    let _serving = Serving::echo(place.path());
+    let mut client = client(place.path());
+    for _ in 0..MOST {
+        client.submit(Request::new(ECHO, ""), SOON).unwrap();
+    }
+    let error = client.submit(Request::new(ECHO, ""), SOON).unwrap_err();
+    assert!(
+        matches!(error, Error::TooMany { max: 65536, .. }),
+        "{error}"
+    );
+    assert!(client.try_submit(Request::new(ECHO, ""), SOON).is_err());
+    client.next_reply(SOON).unwrap().expect("a reply");
+    client.submit(Request::new(ECHO, ""), SOON).unwrap();
+    for _ in 0..MOST {
+        client.next_reply(SOON).unwrap().expect("a reply");
+    }
+}
+
+#[test]
 fn a_client_is_directed_once_and_remembers_the_way() {
     let place = Scratch::new();
     let _worker = Serving::start(

@@ -221,6 +221,7 @@ fn beside_a_broken_session(mut act: impl FnMut(&mut Client) -> Result<()>) -> Er
             break error;
         }
     };
+    assert!(!client.arm().unwrap(), "there is something to tell");
     let told = client.next_reply(Duration::ZERO);
     let is_told = matches!(&told, Err(Error::Corrupt { at, .. }) if at.contains("quick"));
     assert!(is_told, "{told:?}");

@@ -173,7 +173,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As for [`call`](Client::call); besides [`Error::TooLong`] when more replies than a client keeps were not
+    /// As for [`call`](Client::call); besides [`Error::TooMany`] when more replies than a client keeps were not
     /// fetched.
     pub fn submit(&mut self, request: Request<'_>, timeout: Duration) -> Result<RequestId> {
         self.check_fork()?;
@@ -287,10 +287,12 @@ impl Client {
     /// once at most: one that a server has in hand when it dies is lost. What it had not taken is given to the next one, if the
     /// client still lives then; a server that ends in good order may leave it. While there are more of them, the room of those
     /// that were handed out is given back together, up to an eighth of the ring, or 32 KiB.
+    /// What lies in a [`Lease`](crate::Lease) is copied into the ring too.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] for more than a quarter of the ring, [`Error::Closed`], [`Error::Corrupt`].
+    /// [`Error::TooLong`] for more than a quarter of the ring with its headers of 40 bytes, [`Error::Closed`],
+    /// [`Error::Corrupt`].
     pub fn notify(&mut self, request: Request<'_>) -> Result<bool> {
         self.check_fork()?;
         let index = self.known_route(request.kind).unwrap_or(0);
@@ -298,8 +300,10 @@ impl Client {
         if !link.is_open() {
             link.check()?;
         }
-        link.check_one_way(&request.body)?;
-        let sent = link.send(0, request.kind, 0, Content::of(&request.body))?;
+        let sent = match link.takes(&request.body) {
+            true => link.send(0, request.kind, 0, Content::of(&request.body))?,
+            false => link.send_copy(request.kind, &request.body)?,
+        };
         self.dropped += u64::from(!sent);
         Ok(sent)
     }
@@ -326,7 +330,7 @@ impl Client {
     pub fn arm(&mut self) -> Result<bool> {
         self.check_fork()?;
         self.epoll.forget_deadline();
-        Ok(self.stash.is_empty() && self.sleep(None))
+        Ok(self.stash.is_empty() && self.over.is_none() && self.sleep(None))
     }
 
     /// An error in a forked child, whose sessions are its parent's.

@@ -21,7 +21,7 @@ impl Client {
     /// [`Error::Closed`](crate::Error::Closed), [`Error::ServerGone`](crate::Error::ServerGone) if the server died and the
     /// client is to fail fast, [`Error::Corrupt`](crate::Error::Corrupt);
     /// [`Error::NoSpace`](crate::Error::NoSpace), if a large payload does not fit into memory;
-    /// [`Error::TooLong`](crate::Error::TooLong) when more replies than a client keeps were not fetched.
+    /// [`Error::TooMany`](crate::Error::TooMany) when more replies than a client keeps were not fetched.
     ///
     /// # Examples
     ///

@@ -60,7 +60,8 @@ impl ClientOptions {
     }
 
     /// Bytes of the ring for requests, and of that for replies: rounded up to a power of two, at least 4 KiB, at most
-    /// 1 GiB. What is longer than a quarter of its ring travels in a segment of its own.
+    /// 1 GiB. What is longer, with its headers of some 40 bytes, than a quarter of its ring travels in a segment of
+    /// its own.
     pub fn capacity(mut self, requests: usize, replies: usize) -> ClientOptions {
         self.request_capacity = requests;
         self.reply_capacity = replies;

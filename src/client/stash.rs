@@ -46,13 +46,11 @@ impl Client {
 
     /// An error if no more requests are taken.
     pub(super) fn check_outstanding(&self) -> Result<()> {
-        let outstanding = self.outstanding();
-        if outstanding < OUTSTANDING {
+        if self.outstanding() < OUTSTANDING {
             return Ok(());
         }
-        Err(Error::TooLong {
-            what: "queue of replies that were not fetched",
-            len: outstanding as u64,
+        Err(Error::TooMany {
+            what: "requests whose replies were not fetched",
             max: OUTSTANDING as u64,
         })
     }

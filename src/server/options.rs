@@ -86,7 +86,7 @@ impl ServerOptions {
         self
     }
 
-    /// The most sessions at a time, at least one; two of them are kept for supervisors' probes.
+    /// The most sessions at a time, at least one. The last two are kept for supervisors' probes: of two, one, and of one, none.
     pub fn sessions(mut self, most: u32) -> ServerOptions {
         self.sessions = Some(most);
         self

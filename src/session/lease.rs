@@ -58,6 +58,13 @@ impl Lease {
         Ok(copy)
     }
 
+    /// A copy of the payload, to be made of a short one.
+    pub(crate) fn to_vec(&self) -> Result<Vec<u8>> {
+        let mut copy = vec![0; usize::try_from(self.len).unwrap_or(usize::MAX)];
+        self.room.segment.read(self.room.offset, &mut copy)?;
+        Ok(copy)
+    }
+
     /// Where it lies: held as long as the payload may be read.
     #[inline]
     pub(crate) fn segment(&self) -> &Arc<Segment> {
