@@ -48,7 +48,6 @@ impl Server {
         self.check_fork()?;
         // First of all: a session's connect is told before its requests, and what waits here stays bounded.
         if let Some(event) = self.ready.pop_front() {
-            self.look_away();
             self.beat();
             return Ok(Some(event));
         }
