@@ -276,6 +276,8 @@ impl Drop for Link {
         if !self.stamp.is_current() {
             return;
         }
+        // Of a batch that was forgotten.
+        self.show();
         self.memory.client.leaving.store(1, Ordering::Relaxed);
         raw::fence();
         // A server that is dead will find the lock free.

@@ -66,8 +66,8 @@ pub struct Client {
     events: Events,
     /// Replies that came while another was waited for.
     stash: VecDeque<Reply>,
-    /// The end of a session whose last replies are in the stash.
-    over: Option<Error>,
+    /// Ends of sessions, to be told after the replies in the stash.
+    over: VecDeque<Error>,
     /// What nobody waited for in sessions that have ended.
     unwanted: u64,
     next_id: u64,
@@ -127,8 +127,11 @@ impl Client {
                         route::Route::Refused(reply) => return Ok(reply),
                     };
                     body = self.fit(index, body)?;
-                    let id = self.send_until(index, kind, Content::of(&body), timeout)?;
-                    (index, id)
+                    match self.send_until(index, kind, Content::of(&body), timeout) {
+                        // Has ended since it was directed to: the first service is asked again.
+                        Err(Error::Closed { .. }) if index != 0 => continue,
+                        id => (index, id?),
+                    }
                 }
             };
             let Some(reply) = self.answer_of(index, id, timeout, left == Some(index))? else {
@@ -187,18 +190,24 @@ impl Client {
 
     #[inline(never)]
     fn submit_long(&mut self, request: Request<'_>, timeout: &mut Timeout) -> Result<RequestId> {
-        let index = match self.route(request.kind, timeout)? {
-            route::Route::To(index) => index,
-            route::Route::Refused(reply) => {
-                let id = reply.id();
-                self.stash.push_back(reply);
-                return Ok(id);
+        let Request { kind, mut body } = request;
+        loop {
+            let index = match self.route(kind, timeout)? {
+                route::Route::To(index) => index,
+                route::Route::Refused(reply) => {
+                    let id = reply.id();
+                    self.stash.push_back(reply);
+                    return Ok(id);
+                }
+            };
+            self.check_outstanding()?;
+            body = self.fit(index, body)?;
+            match self.send_until(index, kind, Content::of(&body), timeout) {
+                // As in `call`.
+                Err(Error::Closed { .. }) if index != 0 => {}
+                id => return id.map(RequestId),
             }
-        };
-        self.check_outstanding()?;
-        let body = self.fit(index, request.body)?;
-        self.send_until(index, request.kind, Content::of(&body), timeout)
-            .map(RequestId)
+        }
     }
 
     /// The next reply to any request that was [submitted](Client::submit), in whatever order they come; interim ones
@@ -231,7 +240,7 @@ impl Client {
         if let Some(reply) = self.stash.pop_front() {
             return Ok(Some(reply));
         }
-        if let Some(error) = self.over.take() {
+        if let Some(error) = self.over.pop_front() {
             return Err(error);
         }
         if let Some(reply) = self.receive_any()? {
@@ -330,7 +339,9 @@ impl Client {
     pub fn arm(&mut self) -> Result<bool> {
         self.check_fork()?;
         self.epoll.forget_deadline();
-        Ok(self.stash.is_empty() && self.over.is_none() && self.sleep(None))
+        let nothing = self.stash.is_empty() && self.over.is_empty();
+        // Who ends a session rings after that: whoever asked then may have heard it.
+        Ok(nothing && self.sleep(None) && !self.has_end_to_tell())
     }
 
     /// An error in a forked child, whose sessions are its parent's.
@@ -352,7 +363,7 @@ impl Client {
         }
         let fitted = link.fit(body);
         if fitted.is_err() {
-            self.check_link(index)?;
+            self.check_link(index, Some(self.next_id))?;
         }
         fitted
     }

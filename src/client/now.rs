@@ -51,7 +51,7 @@ impl Client {
         self.check_fork()?;
         self.check_outstanding()?;
         let index = self.known_route(request.kind).unwrap_or(0);
-        self.check_link(index)?;
+        self.check_link(index, Some(self.next_id))?;
         let body = self.fit(index, request.body)?;
         let expires = Timeout::new(within).expires();
         self.send_now(index, request.kind, expires, Content::of(&body))
@@ -60,7 +60,7 @@ impl Client {
     /// Asks the service itself: a question of where requests of this kind go, or an empty request of it where the server
     /// does not direct. `None` if there is no room.
     pub(crate) fn ask_now(&mut self, kind: RequestKind) -> Result<Option<RequestId>> {
-        self.check_link(0)?;
+        self.check_link(0, Some(self.next_id))?;
         let link = self.link(0)?;
         let content = match link.directs() {
             true => Content::Question,

@@ -136,7 +136,7 @@ impl ClientOptions {
             taken_back: Vec::new(),
             may_leave: false,
             dropped: 0,
-            over: None,
+            over: VecDeque::new(),
             unwanted: 0,
             service,
             stamp: fork::stamp(),

@@ -87,7 +87,7 @@ impl Client {
     #[inline(always)]
     fn only_link(&mut self) -> Option<&mut Link> {
         match self.links.as_mut_slice() {
-            [Some(link)] if self.stash.is_empty() && self.over.is_none() => Some(link),
+            [Some(link)] if self.stash.is_empty() && self.over.is_empty() => Some(link),
             _ => None,
         }
     }

@@ -10,9 +10,11 @@ use crate::error::{Error, Result};
 pub(super) const OUTSTANDING: usize = 1 << 16;
 
 impl Client {
-    /// Keeps what has come in the other sessions: as long as it is there, nobody sleeps.
+    /// Keeps what has come in the other sessions: as long as it is there, nobody sleeps. `false` if something cannot be taken now, for
+    /// want of descriptors or memory.
     #[cold]
-    pub(super) fn keep_of_others(&mut self, index: usize) {
+    pub(super) fn keep_of_others(&mut self, index: usize) -> bool {
+        let mut all = true;
         for other in (0..self.links.len()).filter(|other| *other != index) {
             for _ in 0..BATCH {
                 if self.links.get(other).is_none_or(Option::is_none) {
@@ -24,14 +26,20 @@ impl Client {
                         self.note_redirect(other, &reply);
                         self.keep(reply);
                     }
-                    // Told to who asks for replies of any session.
+                    // It stays where it is, for who asks for replies of any session.
+                    Err(error) if error.is_shortage() => {
+                        all = false;
+                        break;
+                    }
+                    // Told to who asks for them.
                     Err(error) => {
-                        self.over = Some(error);
+                        self.over.push_back(error);
                         break;
                     }
                 }
             }
         }
+        all
     }
 
     /// Keeps a reply for [`next_reply`](Client::next_reply). Of the interim ones, which a server may send without end,

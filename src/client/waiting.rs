@@ -1,5 +1,7 @@
 //! How a client waits: for a reply, or for room to send.
 
+use std::time::Duration;
+
 use super::{Client, reply::Reply};
 use crate::error::{Error, Result};
 use crate::request::RequestKind;
@@ -8,6 +10,8 @@ use crate::sys::clock::{Deadline, Timeout};
 
 use super::link::{Content, Link};
 
+/// How long who waits sleeps at a time while a reply of another session cannot be taken: that one's server rings no more.
+const LULL: Duration = Duration::from_millis(10);
 /// How many replies are taken off between two looks at the clock.
 pub(super) const BATCH: usize = 256;
 
@@ -25,7 +29,7 @@ impl Client {
         self.next_id += 1;
         let expires = timeout.expires();
         let mut send = |client: &mut Client| {
-            client.check_link(index)?;
+            client.check_link(index, Some(id))?;
             client.on_link(index, |link| link.send(id, kind, expires, content))
         };
         if !send(self)? {
@@ -53,7 +57,7 @@ impl Client {
                     }
                     // Another session's end, told to who asks for replies of any.
                     Err(error @ Error::Corrupt { .. }) if self.link(index).is_ok() => {
-                        self.over = Some(error);
+                        self.over.push_back(error);
                     }
                     Err(error) => return Err(error),
                 }
@@ -101,7 +105,7 @@ impl Client {
             if step == Step::Again {
                 continue;
             }
-            if let Err(error) = self.check_link(index) {
+            if let Err(error) = self.check_link(index, Some(id)) {
                 return self.answer_before(index, id, error);
             }
             match step {
@@ -113,8 +117,8 @@ impl Client {
                 Step::Sleep => {
                     if self.sleep(None) {
                         self.take_bells(timeout.deadline())?;
-                    } else {
-                        self.keep_of_others(index);
+                    } else if !self.keep_of_others(index) {
+                        self.take_bells(timeout.deadline().min(Deadline::after(LULL)))?;
                     }
                     self.wake();
                     self.leave_the_dead(index, id)?;

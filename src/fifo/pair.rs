@@ -169,6 +169,8 @@ impl FifoPair {
             stamp: fork::stamp(),
             names,
         };
+        // It was for a predecessor, which may have read a part of a frame. A peer that lives answers the hello.
+        pair.discard();
         if pair.open_write_end()? {
             pair.link.set_hello_due(true);
             pair.settle()?;

@@ -157,17 +157,22 @@ impl FifoPair {
         let generation =
             new_generation().unwrap_or_else(|_| self.link.generation().wrapping_add(1).max(1));
         self.link.start_over(generation, self.write_end.is_some());
-        self.inbox.clear();
         self.room_wanted = false;
+        self.discard();
+        match self.settle() {
+            Ok(()) => error,
+            Err(worse) => worse,
+        }
+    }
+
+    /// Throws away what stands in the pipe, up to where it was empty.
+    pub(super) fn discard(&mut self) {
+        self.inbox.clear();
         self.discarding = true;
         for _ in 0..READS {
             if !matches!(self.read(), Ok(true)) {
                 break;
             }
-        }
-        match self.settle() {
-            Ok(()) => error,
-            Err(worse) => worse,
         }
     }
 

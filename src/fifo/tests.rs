@@ -217,6 +217,24 @@ fn a_successor_that_came_unseen_is_announced_before_its_first_frame() {
 }
 
 #[test]
+fn what_a_predecessor_has_read_a_part_of_is_nobodys() {
+    let dir = Scratch::new();
+    let (mut a, mut b) = both(&dir);
+    // More than it reads at a time.
+    for _ in 0..200 {
+        assert_eq!(a.try_send(&[0; 100]).unwrap(), Sent::Sent);
+    }
+    assert_eq!(recv(&mut b), [0; 100]);
+    drop(b);
+    assert_eq!(try_recv(&mut a), Received::PeerGone);
+    let mut b = FifoPair::open(&dir, &name()).unwrap();
+    assert_eq!(a.refresh().unwrap(), PairState::Open);
+    a.send_timeout(b"for the successor", SOON).unwrap();
+    assert_eq!(recv(&mut b), b"for the successor");
+    assert_eq!(try_recv(&mut a), Received::Empty);
+}
+
+#[test]
 fn the_creators_end_is_taken_over_and_only_when_it_is_free() {
     let dir = Scratch::new();
     let (a, mut b) = both(&dir);

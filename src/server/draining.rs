@@ -34,6 +34,11 @@ impl Server {
         is_drained.then_some(Event::Drained)
     }
 
+    /// Whether the end of draining is to be told though not all is answered.
+    pub(super) fn is_overdue(&self) -> bool {
+        !self.told_drained && self.draining.is_some_and(Deadline::has_passed)
+    }
+
     /// Whether the end of draining is to be told.
     pub(super) fn is_drained(&self) -> bool {
         let is_quiet = || {
@@ -42,9 +47,6 @@ impl Server {
                 .flatten()
                 .all(|seated| seated.seat.is_quiet())
         };
-        !self.told_drained
-            && self
-                .draining
-                .is_some_and(|deadline| deadline.has_passed() || is_quiet())
+        self.is_overdue() || (!self.told_drained && self.draining.is_some() && is_quiet())
     }
 }

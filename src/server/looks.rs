@@ -11,7 +11,8 @@ impl Server {
     /// pointer, which the program's own code takes apart.
     #[inline(always)]
     pub(super) fn first_look(&mut self) -> Option<Held> {
-        if !self.stamp.is_current() || !self.ready.is_empty() || self.looks >= LOOKS_A_COLLECT {
+        let is_due = !self.ready.is_empty() || self.looks >= LOOKS_A_COLLECT;
+        if is_due || self.draining.is_some() || !self.stamp.is_current() {
             return None;
         }
         let held = self.serve_first()?;
@@ -55,7 +56,7 @@ impl Server {
         if self.looks > LOOKS_A_COLLECT || !self.is_watching() {
             self.collect(Deadline::passed())?;
         }
-        if self.ready.is_empty() {
+        if self.ready.is_empty() && !self.is_overdue() {
             for _ in 0..self.hot.len() + self.rang.len() {
                 if let Some(held) = self.serve_first() {
                     self.delivered(&held);

@@ -117,7 +117,8 @@ impl ServerOptions {
 
     /// The most deaths of servers at which a request may have been in hand and still be handed out again, at first 3.
     /// After more, the answer is [`Status::Poisoned`](crate::Status::Poisoned), and its session goes on. With 0, no
-    /// request is ever begun twice.
+    /// request that was in a handler's hands is begun again; one that was answered is, if the answer found no room in the client's
+    /// ring.
     ///
     /// Requests that were in hand when a server died are handed out by the next one at a time, over all sessions, so
     /// that the one at fault is told from the others. All else goes on meanwhile, but for what its own client

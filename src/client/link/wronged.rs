@@ -118,7 +118,7 @@ fn a_server_that_ends_a_session_and_goes_on_answering_is_listened_to_no_further(
         }
         let closed = SessionStatus::Closed.pack();
         server_line.status.store(closed, Ordering::Release);
-        let ended = client.check_link(0);
+        let ended = client.check_link(0, None);
         over.store(true, Ordering::Relaxed);
         assert!(matches!(ended, Err(Error::Closed { .. })), "{ended:?}");
     });

@@ -135,7 +135,7 @@ impl Seat {
             Some(core) if !core.has_ended() => act(core),
             _ => Err(Error::Closed {
                 service: self.service.clone(),
-                reason: "the client has gone".to_owned(),
+                reason: "the session is over: its client has gone, or the server".to_owned(),
             }),
         }
     }

@@ -109,9 +109,8 @@ impl Kept {
     /// Makes way for a new segment: gives its number, and those of which there are enough, to be removed.
     pub(super) fn replace(&mut self) -> Result<(u64, Vec<Arc<Segment>>)> {
         if self.segments.len() >= MOST {
-            return Err(Error::TooLong {
-                what: "list of large payloads that were not given back",
-                len: self.segments.len() as u64,
+            return Err(Error::TooMany {
+                what: "large payloads of one session that were not given back",
                 max: MOST as u64,
             });
         }
