@@ -12,6 +12,7 @@ mod reply;
 mod route;
 mod short;
 mod stash;
+mod submit;
 mod waiting;
 
 #[cfg(test)]
@@ -29,7 +30,6 @@ pub use reply::{Rejected, Reply, Request, RequestId};
 
 use self::link::{Content, Link};
 use self::route::Search;
-use self::stash::OUTSTANDING;
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::request::{RequestKind, Status};
@@ -105,7 +105,9 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::TimedOut`]; the request is taken back if no server has begun it. [`Error::Closed`] if the server has
-    /// ended in good order, [`Error::ServerGone`] if it died and the client is to fail fast, [`Error::Corrupt`].
+    /// ended in good order with this request or another one open; a client of which nothing was open connects anew, and has
+    /// [`Error::NotRunning`] when the time is up, or [`Error::Busy`], as in [`connect`](ClientOptions::connect).
+    /// [`Error::ServerGone`] if it died and the client is to fail fast, [`Error::Corrupt`].
     /// [`Error::NoSpace`] before anything is sent, if a large payload does not fit into memory. What the server
     /// refuses is no error but a [`Reply`]: see [`Reply::into_answer`]. [`Error::RedirectLoop`].
     ///
@@ -165,49 +167,6 @@ impl Client {
             route::Route::To(_) => Ok(()),
             route::Route::Refused(reply) => reply.into_answer().map(|_| ()),
         })
-    }
-
-    /// Sends a request without waiting for its answer, which [`next_reply`](Client::next_reply) gives. Waits for room
-    /// in the ring until the time is up, and takes replies off meanwhile.
-    ///
-    /// The first request of a kind to a server that directs is preceded by a question, which is waited for.
-    /// A request that is answered by [`Status::Redirect`] is not sent again: the reply says so, and a server that
-    /// directs is asked again where the next one of its kind goes.
-    ///
-    /// # Errors
-    ///
-    /// As for [`call`](Client::call); besides [`Error::TooMany`] when more replies than a client keeps were not
-    /// fetched.
-    pub fn submit(&mut self, request: Request<'_>, timeout: Duration) -> Result<RequestId> {
-        self.check_fork()?;
-        if self.outstanding() < OUTSTANDING
-            && let Some((_, id)) = self.send_short(request.kind, &request.body, timeout)
-        {
-            return Ok(RequestId(id));
-        }
-        self.submit_long(request, &mut Timeout::new(timeout))
-    }
-
-    #[inline(never)]
-    fn submit_long(&mut self, request: Request<'_>, timeout: &mut Timeout) -> Result<RequestId> {
-        let Request { kind, mut body } = request;
-        loop {
-            let index = match self.route(kind, timeout)? {
-                route::Route::To(index) => index,
-                route::Route::Refused(reply) => {
-                    let id = reply.id();
-                    self.stash.push_back(reply);
-                    return Ok(id);
-                }
-            };
-            self.check_outstanding()?;
-            body = self.fit(index, body)?;
-            match self.send_until(index, kind, Content::of(&body), timeout) {
-                // As in `call`.
-                Err(Error::Closed { .. }) if index != 0 => {}
-                id => return id.map(RequestId),
-            }
-        }
     }
 
     /// The next reply to any request that was [submitted](Client::submit), in whatever order they come; interim ones

@@ -38,7 +38,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`](crate::Error::NoSpace); as for [`call`](Client::call).
+    /// [`Error::NoSpace`](crate::Error::NoSpace); [`Error::TooMany`](crate::Error::TooMany) while 1024 are held or on their way,
+    /// [`Error::TooLong`](crate::Error::TooLong); as for [`call`](Client::call).
     pub fn lease(&mut self, kind: RequestKind, len: u64, timeout: Duration) -> Result<Lease> {
         self.check_fork()?;
         if let Some((_, link)) = self.link_short(kind) {

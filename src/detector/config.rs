@@ -35,7 +35,7 @@ pub struct Config {
     pub looks: u32,
 
     /// The silence allowed to a working process that names no budget of its own: 5 s, the course's timeout.
-    /// At least one `period`, as is every budget that a process names.
+    /// At least one `period`, as is every budget that a process names. Not limited by `longest_budget`.
     pub hang_after: Duration,
 
     /// The longest budget that a process may name; a longer one is taken for this: 10 minutes.
@@ -137,13 +137,12 @@ impl Limits {
     pub(crate) fn new(config: &Config) -> Self {
         let period = nanos(config.period).clamp(100_000, LONGEST);
         let allowance = |time: Duration| nanos(time).clamp(period, LONGEST);
-        let longest_budget = allowance(config.longest_budget);
         Self {
             period,
             tolerance: period / 4,
             looks: config.looks.clamp(1, 1000),
-            hang_after: allowance(config.hang_after).min(longest_budget),
-            longest_budget,
+            hang_after: allowance(config.hang_after),
+            longest_budget: allowance(config.longest_budget),
             start_within: allowance(config.start_within),
             stop_within: allowance(config.stop_within),
             challenge_every: config.challenge_every.map(allowance),

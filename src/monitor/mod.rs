@@ -9,6 +9,7 @@
 //! It has no thread: it looks when it is asked to, and [`Monitor::next_timeout`] or its descriptor say when that is. It
 //! never does anything to the process but ring its door, when it is idle and has been silent for long.
 
+mod following;
 mod options;
 mod probe;
 mod report;
@@ -23,7 +24,7 @@ pub use report::{Report, ToldBy};
 
 use self::probe::Prober;
 use self::report::Kind;
-pub(crate) use self::watched::Watched;
+pub(crate) use self::watched::{Watched, is_started};
 use crate::detector::{Config, Detector, Look, Process, Verdict, nanos};
 use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
@@ -75,6 +76,8 @@ pub struct Monitor {
     last: Option<Report>,
     /// What was told last.
     told: Option<Kind>,
+    /// An end that only [`look`](Monitor::look) has told of.
+    untold: Option<Report>,
     /// Whether the timer is set.
     armed: bool,
 }
@@ -111,6 +114,7 @@ impl Monitor {
             seeks,
             last: None,
             told: None,
+            untold: None,
             armed: false,
         })
     }
@@ -147,7 +151,24 @@ impl Monitor {
     /// Of the operating system, for what is the monitor's own: descriptors, memory. What is wrong with the
     /// process is a verdict.
     pub fn look(&mut self) -> Result<Report> {
+        let report = self.see()?;
+        // What is watched next is another process.
+        if self.seeks && matches!(report.verdict(), Verdict::Dead { .. }) {
+            self.untold = Some(report.clone());
+        }
+        Ok(report)
+    }
+
+    fn see(&mut self) -> Result<Report> {
         let now = clock::monotonic_ns();
+        let seen = self.see_at(now);
+        if seen.is_err() {
+            self.next = Some(now.saturating_add(nanos(self.config.period).max(EAGER)));
+        }
+        seen
+    }
+
+    fn see_at(&mut self, now: u64) -> Result<Report> {
         if self.watched.is_none() && self.seeks {
             self.seek()?;
         }
@@ -165,8 +186,8 @@ impl Monitor {
         });
         if judgement.challenge
             && let Some(watched) = &self.watched
+            && watched.challenge()
         {
-            watched.challenge();
             self.detector.challenged(clock::monotonic_ns());
         }
         let is_well = matches!(judgement.verdict, Verdict::Alive | Verdict::Suspect { .. });
@@ -183,7 +204,6 @@ impl Monitor {
         };
         self.plan(now, &report, seen.again);
         if self.seeks && matches!(seen.process, Process::Ended(_)) {
-            // What is watched next is another process.
             self.forget();
             self.next = Some(now);
         }
@@ -217,7 +237,8 @@ impl Monitor {
         }
     }
 
-    /// A look, if one is due, and what it changed. Never waits.
+    /// A look, if one is due, and what it changed. Never waits, but for what a probe's connect takes. Asked more than a quarter of a
+    /// period late, it trusts its own looks less, and calls a process hung later.
     ///
     /// # Errors
     ///
@@ -227,7 +248,10 @@ impl Monitor {
         if !self.is_due() {
             return Ok(None);
         }
-        let report = self.look()?;
+        let report = match self.untold.take() {
+            Some(report) => report,
+            None => self.see()?,
+        };
         let kind = report.kind();
         // That there is none is no news after its death.
         let silent = matches!(report.verdict(), Verdict::NoPeer) && self.told.is_some();
@@ -246,44 +270,12 @@ impl Monitor {
 
     /// Whether a look is due; if not, everything that would make it due shows at the descriptor, but for the time.
     pub(crate) fn is_due(&mut self) -> bool {
-        self.next_look()
-            .is_some_and(|at| clock::monotonic_ns() >= at)
+        self.untold.is_some()
+            || self
+                .next_look()
+                .is_some_and(|at| clock::monotonic_ns() >= at)
             || self.watched.as_ref().is_some_and(Watched::has_ended)
             || self.prober.as_mut().is_some_and(Prober::has_answer)
-    }
-
-    /// Watches this process from now on.
-    pub(crate) fn follow(&mut self, watched: Watched) -> Result<()> {
-        self.forget();
-        self.epoll
-            .add(&watched, PIDFD, Interest::READ)
-            .map_err(Error::os("watch the process of", self.runtime.path()))?;
-        if let Some(prober) = &mut self.prober {
-            prober.resume(&self.epoll, PROBE)?;
-        }
-        self.watched = Some(watched);
-        self.since = clock::monotonic_ns();
-        self.next = Some(self.since);
-        self.last = None;
-        self.told = None;
-        Ok(())
-    }
-
-    /// Watches nothing from now on; gives what was watched.
-    pub(crate) fn forget(&mut self) -> Option<Watched> {
-        self.detector = Detector::new(&self.config);
-        self.next = None;
-        let watched = self.watched.take()?;
-        if let Some(prober) = &mut self.prober {
-            prober.rest(&self.epoll);
-        }
-        // It would be told for as long as its descriptor is open.
-        let _ = self.epoll.remove(&watched);
-        Some(watched)
-    }
-
-    pub(crate) fn watched(&self) -> Option<&Watched> {
-        self.watched.as_ref()
     }
 
     /// Switches the timer off, which would show for as long as it is not set anew.
@@ -296,13 +288,6 @@ impl Monitor {
             .map_err(Error::os("set the timer of", self.runtime.path()))
     }
 
-    fn seek(&mut self) -> Result<()> {
-        match Watched::server_of(&self.runtime, &self.service)? {
-            Some(watched) => self.follow(watched),
-            None => Ok(()),
-        }
-    }
-
     fn plan(&mut self, now: u64, report: &Report, again: Option<u64>) {
         let period = nanos(self.config.period).max(EAGER);
         let eager = (now.saturating_sub(self.since) / 8).clamp(EAGER, period);
@@ -312,6 +297,15 @@ impl Monitor {
             _ => again,
         };
         self.next = self.detector.next_look(now).into_iter().chain(more).min();
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        // Perhaps it was made for this one alone. A supervisor goes on to use it, and leaves it itself.
+        if self.seeks {
+            self.runtime.leave();
+        }
     }
 }
 

@@ -70,7 +70,8 @@ impl MonitorOptions {
         self
     }
 
-    /// Watches whoever serves under this name: a process of this pid namespace, now or later.
+    /// Watches whoever serves under this name: a process of this pid namespace, now or later. It must have a heartbeat
+    /// ([`ServerOptions::heartbeat`](crate::ServerOptions::heartbeat)): one without is called hung when it should have started.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! One process, and all that can be seen of it from outside.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::report::ToldBy;
 use crate::detector::{Death, Process, Pulse, Sample, Thread};
@@ -20,6 +21,19 @@ use crate::sys::thread_facts::ProcDir;
 const UNTOLD: u64 = 5_000_000;
 /// Between two looks in that time.
 const AGAIN: u64 = 500_000;
+
+/// The processes that supervisors of this one have started and not reaped: to be reaped by whichever supervisor sees their end,
+/// and by nobody else.
+static STARTED: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
+
+fn started() -> MutexGuard<'static, Vec<Identity>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a supervisor of this process has started this one, which nobody has reaped.
+pub(crate) fn is_started(pid: u32) -> bool {
+    started().iter().any(|started| started.pid == pid)
+}
 
 /// A process that is watched.
 #[derive(Debug)]
@@ -67,7 +81,9 @@ impl Watched {
         let os = |errno| Error::os("watch", format!("/proc/{pid}"))(errno);
         let pidfd = Pidfd::open(pid).map_err(os)?;
         let identity = Identity::of(pid).map_err(os)?;
-        Watched::new(runtime, service, pidfd, identity, true)
+        let watched = Watched::new(runtime, service, pidfd, identity, true)?;
+        started().push(identity);
+        Ok(watched)
     }
 
     /// The process that holds the service's lock as its server; `None` if none does.
@@ -99,7 +115,8 @@ impl Watched {
                 });
             }
         }
-        Watched::new(runtime, service, pidfd, identity, false).map(Some)
+        let is_child = started().contains(&identity);
+        Watched::new(runtime, service, pidfd, identity, is_child).map(Some)
     }
 
     fn new(
@@ -138,11 +155,15 @@ impl Watched {
     /// Whether a signal has stopped it, or its control group is frozen.
     pub(crate) fn is_held(&self) -> bool {
         use crate::detector::ThreadState;
-        let look = |proc: &ProcDir| proc.look(self.pid()).thread;
-        matches!(
-            self.proc.as_ref().map(look),
-            Some(Thread::Seen(facts)) if facts.frozen || facts.state == ThreadState::Stopped
-        )
+        let is_held = |thread: u32| {
+            let look = |proc: &ProcDir| proc.look(thread).thread;
+            matches!(
+                self.proc.as_ref().map(look),
+                Some(Thread::Seen(facts)) if facts.frozen || facts.state == ThreadState::Stopped
+            )
+        };
+        // The first thread may have ended.
+        is_held(self.pid()) || (self.thread != self.pid() && is_held(self.thread))
     }
 
     /// Sends it a signal.
@@ -157,16 +178,22 @@ impl Watched {
         if self.is_child {
             // Reaped by another: as well.
             let _ = self.pidfd.reap();
+            started().retain(|started| *started != self.identity);
         }
     }
 
-    /// Rings its door: a loop that is there beats then.
-    pub(super) fn challenge(&self) {
-        if let Some((view, _)) = &self.place
-            && let Ok(Some(door)) = BellWriter::open(view.directory(), DOOR)
-        {
-            // Without a reader nobody will come: which the silence will tell.
-            let _ = door.ring();
+    /// Rings its door: a loop that is there beats then. `false` if this process lacks what that takes.
+    pub(super) fn challenge(&self) -> bool {
+        let Some((view, _)) = &self.place else {
+            return false;
+        };
+        match BellWriter::open(view.directory(), DOOR) {
+            Ok(door) => {
+                // Without a reader nobody will come: which the silence will tell.
+                let _ = door.map(|door| door.ring());
+                true
+            }
+            Err(error) => !error.is_shortage(),
         }
     }
 

@@ -90,7 +90,8 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSpace`](crate::Error::NoSpace). [`Error::Closed`](crate::Error::Closed) if the client is gone, which may be
+    /// [`Error::NoSpace`](crate::Error::NoSpace), [`Error::TooMany`](crate::Error::TooMany) while the client holds 1024 of the
+    /// session's, [`Error::TooLong`](crate::Error::TooLong). [`Error::Closed`](crate::Error::Closed) if the client is gone, which may be
     /// told only when it is answered.
     pub fn lease(&self, len: u64) -> Result<Lease> {
         self.0.seat().lease(len)

@@ -15,6 +15,7 @@
 //!   [`std::process::Child`].
 
 mod clients;
+mod ends;
 mod event;
 mod options;
 mod steps;
@@ -34,7 +35,7 @@ use crate::directory::service::ServiceDir;
 use crate::error::{Error, Result};
 use crate::monitor::{Monitor, Report};
 use crate::restart::{self, ExitCause, Restarts, StopLadder};
-use crate::session::Pollable;
+use crate::session::{Pollable, wait_any};
 use crate::sys::clock::{self, Deadline};
 use crate::sys::poll::{Epoll, Events, Interest};
 use crate::sys::timer::Timer;
@@ -185,6 +186,10 @@ impl Supervisor {
     /// Begins to end the service: SIGTERM now, SIGKILL after the grace time. It is not started again, and what it could
     /// not remove itself is removed. Asked for a second time, there is no grace any more.
     pub fn stop(&mut self) {
+        if matches!(self.state, State::Due(_)) {
+            // Somebody else may have started it. Who cannot be watched cannot be stopped.
+            let _ = self.adopt(clock::monotonic_ns());
+        }
         match &mut self.state {
             State::Due(_) => {
                 self.state = State::Over;
@@ -275,15 +280,22 @@ pub fn stop_all(supervisors: &mut [&mut Supervisor], timeout: Duration) -> Resul
     for supervisor in supervisors.iter_mut() {
         supervisor.stop();
     }
-    for supervisor in supervisors {
-        while !supervisor.is_over() {
-            supervisor.next_timeout(deadline.remaining().unwrap_or(Duration::MAX))?;
-            if deadline.has_passed() && !supervisor.is_over() {
-                return Ok(false);
+    loop {
+        let mut left: Vec<&mut dyn Pollable> = Vec::new();
+        for supervisor in supervisors.iter_mut() {
+            while supervisor.try_next()?.is_some() {}
+            if !supervisor.is_over() {
+                left.push(*supervisor);
             }
         }
+        if left.is_empty() {
+            return Ok(true);
+        }
+        if deadline.has_passed() {
+            return Ok(false);
+        }
+        wait_any(&mut left, deadline.remaining().unwrap_or(Duration::MAX))?;
     }
-    Ok(true)
 }
 
 /// The exit code by which a program that could not become the server says to its supervisor what to do:

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use super::event::{Event, Rung};
 use super::{State, Supervisor};
-use crate::detector::{Death, Owed, Reason, Verdict};
+use crate::detector::{Owed, Reason, Verdict};
 use crate::error::Result;
-use crate::monitor::{Report, Watched};
-use crate::restart::{self, Decision, ExitCause, Seen, StopLadder};
+use crate::monitor::{Report, Watched, is_started};
+use crate::restart::{self, ExitCause, Seen, StopLadder};
 use crate::sys::clock;
 use crate::sys::pidfd::{self, End};
 
 /// Between two looks at a process that is to end, whether it was stopped meanwhile and does not see the signal.
 const HELD: u64 = 100_000_000;
+/// After an error of this process's own, before it tries again.
+const LULL: u64 = 100_000_000;
 
 impl Supervisor {
     /// Does what is due.
@@ -74,8 +76,16 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Watches the process that holds the service's lock, if there is one.
-    fn adopt(&mut self, now: u64) -> Result<bool> {
+    /// Watches the process that holds the service's lock, if there is one. After an error it is to be looked for again.
+    pub(super) fn adopt(&mut self, now: u64) -> Result<bool> {
+        let adopted = self.try_to_adopt(now);
+        if adopted.is_err() {
+            self.state = State::Due(now.saturating_add(LULL));
+        }
+        adopted
+    }
+
+    fn try_to_adopt(&mut self, now: u64) -> Result<bool> {
         let (runtime, service) = (self.monitor.runtime(), self.monitor.service());
         let Some(watched) = Watched::server_of(runtime, service)? else {
             return Ok(false);
@@ -99,7 +109,11 @@ impl Supervisor {
     fn note(&mut self, report: Report) {
         let serves = !matches!(
             report.verdict(),
-            Verdict::Starting | Verdict::NoPeer | Verdict::Dead { .. } | Verdict::Dying
+            Verdict::Starting
+                | Verdict::NoPeer
+                | Verdict::Dead { .. }
+                | Verdict::Dying
+                | Verdict::Orphaned
         );
         // One that ends by itself is not ready, nor is one that is late with its start.
         let is_ready = match report.judgement.reason {
@@ -166,17 +180,6 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What a death means. Who was ending already when it was adopted did so for somebody before, and is no end of what
-    /// is wanted now.
-    fn cause_of(&self, how: Death) -> ExitCause {
-        match ExitCause::Died(how) {
-            cause if self.is_adopted && !self.ready && self.restarts.is_clean(cause) => {
-                ExitCause::NotAdopted
-            }
-            cause => cause,
-        }
-    }
-
     /// Begins to stop the process.
     pub(super) fn stop_for(&mut self, ladder: StopLadder, cause: ExitCause) {
         self.state = State::Stopping(ladder, cause);
@@ -230,54 +233,9 @@ impl Supervisor {
         }
     }
 
-    /// It is gone: confirmed.
-    fn end(&mut self, now: u64, cause: ExitCause) -> Result<()> {
-        let watched = self.monitor.forget();
-        if let Some(watched) = &watched {
-            watched.reap();
-        }
-        self.decide(now, watched.map(|watched| watched.pid()), cause, None)
-    }
-
-    fn decide(
-        &mut self,
-        now: u64,
-        pid: Option<u32>,
-        cause: ExitCause,
-        error: Option<String>,
-    ) -> Result<()> {
-        let mut report = self.restarts.ended(now, cause);
-        self.tell(pid, report, error);
-        if report.decision == Decision::Adopt && !self.adopt(now)? {
-            report = self.restarts.ended(now, ExitCause::NotAdopted);
-            self.tell(None, report, None);
-        }
-        match report.decision {
-            Decision::RestartNow => self.state = State::Due(now),
-            Decision::RestartAfter(delay) => {
-                self.state = State::Due(now.saturating_add(crate::detector::nanos(delay)));
-            }
-            Decision::Adopt => {}
-            Decision::DoNotRestart(_) => {
-                self.state = State::Over;
-                self.clear();
-            }
-            Decision::GiveUp => {
-                self.state = State::Over;
-                self.tell_clients();
-                self.events.push_back(Event::GaveUp);
-            }
-        }
-        Ok(())
-    }
-
-    fn tell(&mut self, pid: Option<u32>, report: restart::Report, error: Option<String>) {
-        self.events.push_back(Event::Ended { pid, report, error });
-    }
-
     /// Reaps what this process has become the parent of.
     fn reap_orphans(&self) {
-        while let Some(pid) = pidfd::peek_any().filter(|pid| Some(*pid) != self.monitor.pid()) {
+        while let Some(pid) = pidfd::peek_any().filter(|pid| !is_started(*pid)) {
             match pidfd::Pidfd::open(pid) {
                 Ok(orphan) if orphan.reap().is_ok() => {}
                 _ => return,

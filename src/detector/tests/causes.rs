@@ -216,6 +216,20 @@ fn one_look_and_a_budget_of_one_period_are_enough_for_the_cause() {
 }
 
 #[test]
+fn the_silence_allowed_to_who_names_no_budget_is_not_cut() {
+    let config = Config {
+        longest_budget: Duration::from_millis(20),
+        ..quick()
+    };
+    let (_, time) = silence(
+        &config,
+        |_| thread(b'S', 0, 0),
+        |judgement| judgement.actionable,
+    );
+    assert!(time >= 250, "{time}");
+}
+
+#[test]
 fn another_threads_clocks_are_not_compared() {
     let changes = |now: u64| {
         let tid = u32::try_from(now / (100 * MS)).unwrap();
