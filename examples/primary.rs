@@ -56,12 +56,13 @@ struct Options {
 
 impl Options {
     fn parse() -> Options {
-        let number = |name: &'static str, default: &'static str, help: &'static str| {
+        let number = |name: &'static str, default: &'static str, least: i64, help: &'static str| {
             let argument = Arg::new(name)
                 .long(name)
                 .value_name("N")
                 .default_value(default);
-            argument.value_parser(value_parser!(u32)).help(help)
+            let parser = value_parser!(u32).range(least..);
+            argument.value_parser(parser).help(help)
         };
         let service = Arg::new("service").long("service").value_name("NAME");
         let exit = Arg::new("exit").long("exit").action(ArgAction::SetTrue);
@@ -72,16 +73,23 @@ impl Options {
                     .default_value("primary")
                     .help("The name to serve under"),
             )
-            .arg(number("secondaries", "2", "How many secondaries to start"))
+            .arg(number(
+                "secondaries",
+                "2",
+                1,
+                "How many secondaries to start",
+            ))
             .arg(number(
                 "rounds",
                 "14",
+                0,
                 "How many rounds of ping-pong to play with each",
             ))
             .arg(exit.help("End after the rounds, instead of serving clients"))
             .arg(number(
                 "idle",
                 "60",
+                1,
                 "Seconds without anybody after which a secondary ends",
             ))
             .get_matches();

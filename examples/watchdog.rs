@@ -141,6 +141,7 @@ fn run() -> osps_ipc::Result<ExitCode> {
 struct Log {
     start: Instant,
     started: u32,
+    ended: u32,
     /// How often the primary was found in each state.
     verdicts: BTreeMap<String, u32>,
 }
@@ -150,6 +151,7 @@ impl Log {
         Log {
             start: Instant::now(),
             started: 0,
+            ended: 0,
             verdicts: BTreeMap::new(),
         }
     }
@@ -163,6 +165,7 @@ impl Log {
     fn note(&mut self, event: &Event) {
         match event {
             Event::Started { .. } => self.started += 1,
+            Event::Ended { pid: Some(_), .. } => self.ended += 1,
             Event::Verdict(report) => {
                 let name = match report.verdict() {
                     Verdict::Suspect { .. } => "suspect".to_owned(),
@@ -181,7 +184,7 @@ impl Log {
             "watched {:?} for {up:.1?}: started {} times, ended {} times, {} restarts left",
             supervisor.service().as_str(),
             self.started,
-            supervisor.history().len(),
+            self.ended,
             supervisor.restarts_left(),
         ));
         for end in supervisor.history() {

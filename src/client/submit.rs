@@ -15,7 +15,7 @@ impl Client {
     /// in the ring until the time is up, and takes replies off meanwhile.
     ///
     /// The first request of a kind to a server that directs is preceded by a question, which is waited for.
-    /// A request that is answered by [`Status::Redirect`] is not sent again: the reply says so, and a server that
+    /// A request that is answered by [`Status::Redirect`](crate::Status::Redirect) is not sent again: the reply says so, and a server that
     /// directs is asked again where the next one of its kind goes.
     ///
     /// # Errors
