@@ -422,18 +422,31 @@ fn a_forgotten_batch_is_shown_by_whatever_its_client_does_next() {
         }
         std::mem::forget(batch);
     };
-    let acts: [fn(&mut Client); 3] = [
-        |client| assert!(client.try_next_reply().unwrap().is_none()),
-        |client| assert!(client.arm().unwrap()),
-        // There is no room for a fifth.
-        |client| assert!(!client.notify(Request::new(ECHO, &[0; 900])).unwrap()),
+    let acts: [fn(Client) -> Option<Client>; 4] = [
+        |mut client| {
+            assert!(client.try_next_reply().unwrap().is_none());
+            Some(client)
+        },
+        |mut client| {
+            assert!(client.arm().unwrap());
+            Some(client)
+        },
+        |mut client| {
+            // There is no room for a fifth.
+            assert!(!client.notify(Request::new(ECHO, &[0; 900])).unwrap());
+            Some(client)
+        },
+        |client| {
+            drop(client);
+            None
+        },
     ];
     for act in acts {
         let at = Scratch::new();
         let (mut server, mut client) = pair(at.path());
         put(&mut client);
         assert!(server.try_next().unwrap().is_none());
-        act(&mut client);
+        let _client = act(client);
         for _ in 0..4 {
             assert!(matches!(server.try_next().unwrap(), Some(Event::Notify(_))));
         }

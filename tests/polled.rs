@@ -63,6 +63,23 @@ fn whoever_knocks_beside_a_busy_session_is_let_in_by_the_next_look() {
 }
 
 #[test]
+fn a_drain_whose_time_is_up_is_over_whatever_is_asked() {
+    for look in LOOKS {
+        let at = Scratch::new();
+        let (mut server, mut client) = busy(at.path());
+        for _ in 0..10 {
+            client.submit(Request::new(ECHO, ""), SOON).unwrap();
+        }
+        server.drain(Duration::ZERO);
+        let event = look(&mut server).unwrap();
+        assert!(matches!(event, Some(Event::Drained)), "{event:?}");
+        // What is asked for then is still given.
+        let event = look(&mut server).unwrap();
+        assert!(matches!(event, Some(Event::Request(_))), "{event:?}");
+    }
+}
+
+#[test]
 fn a_look_that_finds_nothing_is_a_sign_of_life() {
     for look in LOOKS {
         let at = Scratch::new();
