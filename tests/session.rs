@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use common::{SOON, Scratch};
 use osps_ipc::{
-    Client, ClientOptions, End, Error, Event, Name, Rejected, Request, RequestKind, Server,
-    ServerOptions, Status, Wait, wait_any,
+    Client, ClientOptions, Directory, End, Error, Event, Figures, Name, Rejected, Request,
+    RequestKind, Server, ServerOptions, Status, Wait, wait_any,
 };
 
 const ECHO: RequestKind = RequestKind::new("echo");
@@ -280,13 +280,15 @@ fn a_request_is_taken_back_before_it_is_begun_and_not_after() {
     assert_eq!(request.payload().as_slice(), Some(&b"1"[..]));
     assert!(!client.cancel(first).unwrap());
     request.reply("late").unwrap();
+    assert!(client.notify(Request::new(ECHO, "")).unwrap());
+    let told = server.next_timeout(SOON).unwrap();
+    assert!(matches!(told, Some(Event::Notify(_))), "{told:?}");
     assert!(
-        server
-            .next_timeout(Duration::from_millis(20))
-            .unwrap()
-            .is_none(),
+        server.try_next().unwrap().is_none(),
         "the second was taken back"
     );
+    let figures = Figures::read(&Directory::open(place.path()).unwrap(), server.service());
+    assert_eq!(figures.unwrap().requests, 1);
     assert!(
         client
             .next_reply(Duration::from_millis(20))

@@ -217,7 +217,8 @@ impl Client {
         Ok(reply)
     }
 
-    /// How many requests were submitted and not answered finally, or answered and not fetched.
+    /// How many requests were submitted and not answered finally, or answered and not fetched. Of one that is under way, each
+    /// interim reply that a call of another one has kept counts too.
     #[inline]
     pub fn outstanding(&self) -> usize {
         self.stash.len()
@@ -237,7 +238,9 @@ impl Client {
     /// [`Error::Corrupt`].
     pub fn cancel(&mut self, id: RequestId) -> Result<bool> {
         self.check_fork()?;
+        let kept = self.stash.len();
         self.stash.retain(|reply| reply.id() != id);
+        self.unwanted += (kept - self.stash.len()) as u64;
         for index in 0..self.links.len() {
             if self.links.get(index).is_some_and(Option::is_some)
                 && self.on_link(index, |link| link.cancel(id.0))?

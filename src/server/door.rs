@@ -94,9 +94,12 @@ impl Server {
     }
 
     /// The slot for a new session, which stays free until it is moved there; else what to tell it.
-    fn slot_for(&self, directory: &Directory) -> Result<u32, Status> {
+    fn slot_for(&mut self, directory: &Directory) -> Result<u32, Status> {
         if self.draining.is_some() {
             return Err(Status::Closed);
+        }
+        if self.free.len() <= self.kept_for_probes() {
+            self.vacate_again();
         }
         match self.free.last() {
             Some(slot) if self.free.len() > self.kept_for_probes() || is_probe(directory) => {

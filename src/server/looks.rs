@@ -4,6 +4,7 @@ use super::delivery::Held;
 use super::event::Event;
 use super::{DEAR_LOOK, LOOKS_A_COLLECT, Server};
 use crate::error::Result;
+use crate::request::RequestForm;
 use crate::sys::clock::Deadline;
 
 impl Server {
@@ -78,6 +79,8 @@ impl Server {
     /// A message is on its way to the program.
     #[inline(always)]
     fn delivered(&mut self, held: &Held) {
+        let header = &held.delivery.header;
+        self.handed_out += u64::from(header.id != 0 && header.form != RequestForm::Ask);
         if held.delivery.attempts > 1 {
             self.redelivered();
         }

@@ -96,6 +96,8 @@ pub struct Server {
     seats: Vec<Option<Seated>>,
     /// Slots in which nobody sits, the lowest last.
     free: Vec<u32>,
+    /// Of sessions that are over, those that could not be freed.
+    taken: Vec<u32>,
     /// The number of the last session; see [`Seated::version`].
     version: u32,
     /// Slots whose rings are watched, in the order of their turns.
@@ -105,8 +107,10 @@ pub struct Server {
     /// What is left of the turn of the first of them.
     turn: u32,
     looks: u32,
-    /// Requests that were handed out.
+    /// Messages that had their turn.
     served: u64,
+    /// Requests that were handed out.
+    handed_out: u64,
     remains: Remains,
     /// Slots whose client's bell broke while its lock was held: to be looked at again.
     doubtful: Vec<Doubt>,

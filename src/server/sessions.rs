@@ -222,10 +222,20 @@ impl Server {
     /// Takes out what stands in a slot, and frees it.
     pub(super) fn vacate(&mut self, slot: u32) {
         let cleared = self.place.clear_slot(slot);
-        if cleared.is_ok() && slot < self.slots {
-            self.free.push(slot);
+        if slot < self.slots {
+            match cleared {
+                Ok(_) => self.free.push(slot),
+                Err(_) => self.taken.push(slot),
+            }
         }
         self.remains.add(&self.place, cleared);
+    }
+
+    /// Tries again to free the slots that could not be.
+    pub(super) fn vacate_again(&mut self) {
+        for slot in std::mem::take(&mut self.taken) {
+            self.vacate(slot);
+        }
     }
 }
 

@@ -166,7 +166,7 @@ impl Server {
     /// Waits until the deadline for bells, and heats the sessions that rang.
     pub(super) fn collect(&mut self, deadline: Deadline) -> Result<()> {
         self.looks = 0;
-        self.board.set_requests(self.served);
+        self.board.set_requests(self.handed_out);
         let until = match self.remains.is_empty() {
             true => deadline.min(self.next_look()),
             false => Deadline::passed(),
