@@ -30,6 +30,7 @@ use crate::directory::{Directory, Name};
 use crate::error::{Error, Result};
 use crate::session::Pollable;
 use crate::sys::clock::{self, Deadline};
+use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::{Epoll, Events, Interest};
 use crate::sys::timer::Timer;
 
@@ -80,6 +81,7 @@ pub struct Monitor {
     untold: Option<Report>,
     /// Whether the timer is set.
     armed: bool,
+    stamp: Stamp,
 }
 
 impl Monitor {
@@ -116,6 +118,7 @@ impl Monitor {
             told: None,
             untold: None,
             armed: false,
+            stamp: fork::stamp(),
         })
     }
 
@@ -151,6 +154,7 @@ impl Monitor {
     /// Of the operating system, for what is the monitor's own: descriptors, memory. What is wrong with the
     /// process is a verdict.
     pub fn look(&mut self) -> Result<Report> {
+        self.check_fork()?;
         let report = self.see()?;
         // What is watched next is another process.
         if self.seeks && matches!(report.verdict(), Verdict::Dead { .. }) {
@@ -244,6 +248,7 @@ impl Monitor {
     ///
     /// As for [`look`](Monitor::look).
     pub fn try_next(&mut self) -> Result<Option<Report>> {
+        self.check_fork()?;
         self.disarm()?;
         if !self.is_due() {
             return Ok(None);
@@ -303,7 +308,7 @@ impl Monitor {
 impl Drop for Monitor {
     fn drop(&mut self) {
         // Perhaps it was made for this one alone. A supervisor goes on to use it, and leaves it itself.
-        if self.seeks {
+        if self.seeks && self.stamp.is_current() {
             self.runtime.leave();
         }
     }
@@ -311,6 +316,7 @@ impl Drop for Monitor {
 
 impl Pollable for Monitor {
     fn arm(&mut self) -> Result<bool> {
+        self.check_fork()?;
         if self.is_due() {
             return Ok(false);
         }

@@ -37,6 +37,7 @@ use crate::monitor::{Monitor, Report};
 use crate::restart::{self, ExitCause, Restarts, StopLadder};
 use crate::session::{Pollable, wait_any};
 use crate::sys::clock::{self, Deadline};
+use crate::sys::fork::{self, Stamp};
 use crate::sys::poll::{Epoll, Events, Interest};
 use crate::sys::timer::Timer;
 
@@ -88,6 +89,7 @@ pub struct Supervisor {
     /// Whether the timer is set.
     armed: bool,
     watchdog: Option<ServiceDir>,
+    stamp: Stamp,
 }
 
 /// What the supervisor is about.
@@ -139,6 +141,7 @@ impl Supervisor {
             timer,
             armed: false,
             watchdog: Some(watchdog),
+            stamp: fork::stamp(),
         })
     }
 
@@ -184,8 +187,11 @@ impl Supervisor {
     }
 
     /// Begins to end the service: SIGTERM now, SIGKILL after the grace time. It is not started again, and what it could
-    /// not remove itself is removed. Asked for a second time, there is no grace any more.
+    /// not remove itself is removed. Asked for a second time, there is no grace any more. In a forked child this does nothing.
     pub fn stop(&mut self) {
+        if !self.stamp.is_current() {
+            return;
+        }
         if matches!(self.state, State::Due(_)) {
             // Somebody else may have started it. Who cannot be watched cannot be stopped.
             let _ = self.adopt(clock::monotonic_ns());
@@ -241,6 +247,7 @@ impl Supervisor {
     ///
     /// As for [`next_timeout`](Supervisor::next_timeout).
     pub fn try_next(&mut self) -> Result<Option<Event>> {
+        self.check_fork()?;
         if self.events.is_empty() {
             self.work()?;
         }
@@ -309,6 +316,7 @@ pub fn exit_code(error: &Error) -> u8 {
 
 impl Pollable for Supervisor {
     fn arm(&mut self) -> Result<bool> {
+        self.check_fork()?;
         let due = self.due();
         if !self.events.is_empty() || due.is_some_and(|at| clock::monotonic_ns() >= at) {
             return Ok(false);

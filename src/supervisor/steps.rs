@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::event::{Event, Rung};
 use super::{State, Supervisor};
 use crate::detector::{Owed, Reason, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::monitor::{Report, Watched, is_started};
 use crate::restart::{self, ExitCause, Seen, StopLadder};
 use crate::sys::clock;
@@ -18,6 +18,14 @@ const HELD: u64 = 100_000_000;
 const LULL: u64 = 100_000_000;
 
 impl Supervisor {
+    /// An error in a forked child: what is supervised is its parent's.
+    pub(super) fn check_fork(&self) -> Result<()> {
+        match self.stamp.is_current() {
+            true => Ok(()),
+            false => Err(Error::Forked { what: "supervisor" }),
+        }
+    }
+
     /// Does what is due.
     pub(super) fn work(&mut self) -> Result<()> {
         self.disarm()?;
