@@ -9,12 +9,11 @@
 mod common;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
-use common::{SOON, Scratch, shown};
+use common::{SOON, Scratch, Serving, shown};
 use osps_ipc::{
     Client, ClientOptions, Error, Event, Incoming, Name, Request, RequestKind, Server,
     ServerOptions, Wait, wait_any,
@@ -30,45 +29,13 @@ fn bind(at: &Path, service: &str) -> Server {
     options.bind(service).unwrap()
 }
 
-/// A server that serves in a thread until this is dropped.
-struct Serving {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Serving {
-    fn start(mut server: Server, mut handle: impl FnMut(Event) + Send + 'static) -> Serving {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                if let Some(event) = server.next_timeout(Duration::from_millis(5)).unwrap() {
-                    handle(event);
-                }
-            }
-        });
-        Serving {
-            stop,
-            thread: Some(thread),
+/// Answers with its name.
+fn echo(at: &Path, service: &'static str) -> Serving {
+    Serving::start(bind(at, service), move |event| {
+        if let Event::Request(request) = event {
+            request.reply(service).unwrap();
         }
-    }
-
-    fn echo(at: &Path, service: &'static str) -> Serving {
-        Serving::start(bind(at, service), move |event| {
-            if let Event::Request(request) = event {
-                request.reply(service).unwrap();
-            }
-        })
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
+    })
 }
 
 /// Directs to where `to` says.
@@ -99,7 +66,7 @@ fn asked(server: &mut Server) -> Incoming {
     }
 }
 
-/// A client of which the service "first" has begun a request, and that service, which waits for it in a thread's stead.
+/// A client, the service "first", to which it was directed, and a request of it that this service has in hand.
 fn one_begun(at: &Path) -> (Client, Server, Incoming) {
     let mut first = bind(at, "first");
     let mut client = connect(at);
@@ -128,7 +95,7 @@ fn a_call_that_goes_elsewhere_leaves_the_end_of_others_to_be_told() {
     let at = Scratch::new();
     let to = Arc::new(Mutex::new("first"));
     let _front = front(at.path(), &to);
-    let _second = Serving::echo(at.path(), "second");
+    let _second = echo(at.path(), "second");
     let (mut client, first, begun) = one_begun(at.path());
     client
         .submit(Request::new(WORK, "not begun"), SOON)
@@ -155,7 +122,7 @@ fn what_is_asked_after_the_end_goes_to_the_next_service() {
         let at = Scratch::new();
         let to = Arc::new(Mutex::new("first"));
         let _front = front(at.path(), &to);
-        let _second = Serving::echo(at.path(), "second");
+        let _second = echo(at.path(), "second");
         let (mut client, first, begun) = one_begun(at.path());
         *to.lock().unwrap() = "second";
         drop((first, begun));

@@ -17,7 +17,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{SOON, Scratch};
+use common::{SOON, Scratch, Serving};
 use osps_ipc::{
     Client, ClientOptions, Directory, End, Error, Event, Figures, Name, Rejected, Request,
     RequestKind, Server, ServerOptions, Status, Wait, wait_any,
@@ -37,40 +37,8 @@ fn server(at: &Path) -> Server {
     ServerOptions::new().directory(at).bind("svc").unwrap()
 }
 
-/// Serves in a thread until told to stop; `handle` sees every event.
-struct Serving {
-    stop: mpsc::Sender<()>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Serving {
-    fn start(mut server: Server, mut handle: impl FnMut(Event) + Send + 'static) -> Serving {
-        let (stop, stopped) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            while stopped.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
-                if let Some(event) = server.next_timeout(Duration::from_millis(50)).unwrap() {
-                    handle(event);
-                }
-            }
-        });
-        Serving {
-            stop,
-            thread: Some(thread),
-        }
-    }
-
-    fn echo(at: &Path) -> Serving {
-        Serving::start(server(at), echo)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.stop = mpsc::channel().0;
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
+fn serve_echo(at: &Path) -> Serving {
+    Serving::start(server(at), echo)
 }
 
 fn echo(event: Event) {
@@ -91,7 +59,7 @@ fn is_empty(at: &Path) -> bool {
 #[test]
 fn every_length_comes_back_and_nothing_is_left() {
     let place = Scratch::new();
-    let serving = Serving::echo(place.path());
+    let serving = serve_echo(place.path());
     let mut client = client(place.path());
     let lengths = [
         0,
@@ -133,7 +101,7 @@ fn every_length_comes_back_and_nothing_is_left() {
 #[test]
 fn an_unknown_kind_is_refused_with_those_that_are_known() {
     let place = Scratch::new();
-    let _serving = Serving::echo(place.path());
+    let _serving = serve_echo(place.path());
     let reply = client(place.path())
         .call(Request::new(OTHER, ""), SOON)
         .unwrap();
@@ -188,7 +156,7 @@ fn many_requests_are_answered_out_of_order_from_other_threads() {
 #[test]
 fn a_ring_full_of_answers_blocks_nobody_but_its_client() {
     let place = Scratch::new();
-    let _serving = Serving::echo(place.path());
+    let _serving = serve_echo(place.path());
     let mut greedy = ClientOptions::new()
         .directory(place.path())
         .capacity(1 << 20, 4096)
@@ -368,7 +336,7 @@ fn a_one_way_message_in_a_lease_is_copied_if_it_fits() {
 fn who_fetches_no_reply_is_stopped_and_told_why() {
     const MOST: usize = 1 << 16;
     let place = Scratch::new();
-    let _serving = Serving::echo(place.path());
+    let _serving = serve_echo(place.path());
     let mut client = client(place.path());
     for _ in 0..MOST {
         client.submit(Request::new(ECHO, ""), SOON).unwrap();
@@ -609,7 +577,7 @@ fn a_server_of_no_session_is_refused() {
 #[test]
 fn a_timeout_of_all_time_is_one() {
     let place = Scratch::new();
-    let serving = Serving::echo(place.path());
+    let serving = serve_echo(place.path());
     let options = ClientOptions::new().directory(place.path());
     let mut client = options.connect("svc", Duration::MAX).unwrap();
     let reply = client.call(Request::new(ECHO, "x"), Duration::MAX).unwrap();

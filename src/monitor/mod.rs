@@ -156,7 +156,7 @@ impl Monitor {
     pub fn look(&mut self) -> Result<Report> {
         self.check_fork()?;
         let report = self.see()?;
-        // What is watched next is another process.
+        // The next look is at another process, and would not tell it to who waits for changes.
         if self.seeks && matches!(report.verdict(), Verdict::Dead { .. }) {
             self.untold = Some(report.clone());
         }

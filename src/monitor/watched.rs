@@ -32,7 +32,8 @@ fn started() -> MutexGuard<'static, Vec<Identity>> {
 
 /// Whether a supervisor of this process has started this one, which nobody has reaped.
 pub(crate) fn is_started(pid: u32) -> bool {
-    started().iter().any(|started| started.pid == pid)
+    // By more than its number, which can be another's by now.
+    Identity::of(pid).is_ok_and(|identity| started().contains(&identity))
 }
 
 /// A process that is watched.

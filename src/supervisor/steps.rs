@@ -243,7 +243,9 @@ impl Supervisor {
 
     /// Reaps what this process has become the parent of.
     fn reap_orphans(&self) {
-        while let Some(pid) = pidfd::peek_any().filter(|pid| !is_started(*pid)) {
+        // How one that is watched has ended is looked at first.
+        let is_watched = |pid: u32| Some(pid) == self.monitor.pid() || is_started(pid);
+        while let Some(pid) = pidfd::peek_any().filter(|pid| !is_watched(*pid)) {
             match pidfd::Pidfd::open(pid) {
                 Ok(orphan) if orphan.reap().is_ok() => {}
                 _ => return,

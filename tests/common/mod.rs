@@ -13,11 +13,13 @@ use std::ops::Deref;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use osps_ipc::Directory;
+use osps_ipc::{Directory, Event, Server};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// How long anything may take that should come soon.
@@ -43,6 +45,43 @@ pub(crate) fn shown(fd: impl AsFd, timeout: Duration) -> PollFlags {
 
 pub(crate) fn wait_readable(fd: impl AsFd, timeout: Duration) {
     assert_eq!(shown(fd, timeout), PollFlags::IN);
+}
+
+/// A server that serves in a thread until this is dropped.
+pub(crate) struct Serving {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// `handle` is given every event.
+    pub(crate) fn start(
+        mut server: Server,
+        mut handle: impl FnMut(Event) + Send + 'static,
+    ) -> Serving {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                if let Some(event) = server.next_timeout(Duration::from_millis(20)).unwrap() {
+                    handle(event);
+                }
+            }
+        });
+        Serving {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
 }
 
 /// A directory of a test on tmpfs, removed with its contents.
